@@ -1,0 +1,35 @@
+"""The kinds of probe: the one table of them, and the rules of a kind.
+
+A kind is a frozen dataclass in a file of its own: its options are fields made by ``_options.option``, ``EXAMPLE`` is a
+declaration that works, ``parse(target, options)`` makes a probe or raises ``BadOptionsError`` with every problem, and
+``async attempt()`` makes one attempt and returns an Outcome.
+
+- One attempt: no loop over time, no sleep, no time limit of its own, no logging, no environment. The pace holds the
+  clock and cancels; what a kind opened is closed by then, at whatever await the cancellation came.
+- A dependency that is not there is an Outcome, returned. An exception out of a kind is a fault of ours.
+- A detail is one line for people, free of secrets and of what the other side sent.
+- ``watch()``, where a kind has it, returns a Signal that tells when attempting again is worth it.
+- A kind imports the model, the values, the resolver and the underscore helpers beside it; never another kind.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+KINDS: Mapping[str, str] = {
+    "tcp": "tcp:Tcp",
+    "unix": "unix:Unix",
+    "http": "http:Http",
+    "https": "http:Http",
+    "tls": "tls:Tls",
+    "dns": "dns:Dns",
+    "service": "service:Service",
+    "file": "file:File",
+    "exec": "exec:Exec",
+}
+
+
+def load(kind: str) -> Any:  # noqa: ANN401 - the class of a kind: what its `parse` returns is a model.Probe
+    """Return the class of a kind, loading its file (and what that needs) only now."""
+    module, name = KINDS[kind].split(":")
+    return getattr(import_module(f"gatekeeper.probes.{module}"), name)

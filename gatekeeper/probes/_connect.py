@@ -1,0 +1,213 @@
+"""Connections: from a host to a connected socket, address by address, with every failure as an outcome.
+
+Addresses are tried as a real client tries them (happy eyeballs, RFC 8305), or all of them where that is asked for.
+Whatever opens a socket here closes it when it fails or is cancelled.
+"""
+
+import asyncio
+import errno
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from gatekeeper.model import Outcome, Reason, State, ready, waiting
+from gatekeeper.resolve import Peer, UnresolvedError, resolve
+from gatekeeper.values import BadValueError, quoted, whole
+
+T = TypeVar("T")
+Endpoints = str | int
+
+HEAD_START = 0.25  # RFC 8305, 5: the Connection Attempt Delay
+_AT_ONCE = 32
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EAGAIN)
+# Of several failed addresses, the one that got furthest says most.
+_TELLING = (Reason.CLOSED, Reason.RESET, Reason.UNWANTED_ANSWER, Reason.TIMED_OUT, Reason.REFUSED, Reason.UNREACHABLE)
+
+
+class MissError(Exception):
+    """Raised inside a kind to end the attempt with this outcome."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        """Take the outcome that ``attempt`` returns."""
+        super().__init__(outcome.detail)
+        self.outcome = outcome
+
+
+@contextmanager
+def during(step: str | Callable[[], str]) -> Iterator[None]:
+    """Note on a cancellation which step it interrupted, so that a timed-out attempt can say where it stood."""
+    try:
+        yield
+    except asyncio.CancelledError as cancelled:
+        cancelled.add_note(step if isinstance(step, str) else step())
+        raise
+
+
+def endpoints(text: str) -> Endpoints:
+    """Return ``any``, ``all`` or a whole number."""
+    if text in ("any", "all"):
+        return text
+    try:
+        return whole(1, 10_000)(text)
+    except BadValueError:
+        message = f"{quoted(text)} is neither any, all nor a whole number from 1"
+        raise BadValueError(message) from None
+
+
+def outcome_of(error: OSError, where: str) -> Outcome:
+    """Return what an error of the operating system says about the other side."""
+    if isinstance(error, ConnectionRefusedError):
+        return waiting(Reason.REFUSED, where, cheap=True, gone=True)
+    if isinstance(error, ConnectionError):
+        return waiting(Reason.RESET, where, cheap=True)
+    if isinstance(error, TimeoutError):
+        return waiting(Reason.TIMED_OUT, f"connecting to {where}")
+    why = f"{where} ({error.strerror or error})"
+    return waiting(Reason.EXHAUSTED if error.errno in _EXHAUSTED else Reason.UNREACHABLE, why)
+
+
+async def addresses(host: str, port: int) -> tuple[Peer, ...]:
+    """Return the addresses of a host; raises `MissError`."""
+    try:
+        with during(f"resolving {host}"):
+            return await resolve(host, port)
+    except UnresolvedError as error:
+        raise MissError(waiting(Reason.UNRESOLVED, f"{host} ({error})", gone=error.definite)) from None
+    except OSError as error:
+        raise MissError(outcome_of(error, f"resolving {host}")) from None
+
+
+async def connect(peer: Peer) -> socket.socket:
+    """Return a connected non-blocking socket; raises `MissError`."""
+    try:
+        sock = socket.socket(peer.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        raise MissError(outcome_of(error, str(peer))) from None
+    try:
+        with during(f"connecting to {peer}"):
+            await asyncio.get_running_loop().sock_connect(sock, peer.address)
+        # Without a listener, a port of the ephemeral range may be given to our own end: a connection to oneself.
+        if sock.getsockname() == sock.getpeername():
+            raise MissError(waiting(Reason.REFUSED, str(peer), cheap=True, gone=True))
+    except OSError as error:
+        sock.close()
+        raise MissError(outcome_of(error, str(peer))) from None
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def connect_to(host: str, port: int) -> tuple[socket.socket, Peer]:
+    """Return a connection to the first address that takes one, and that address; raises `MissError`."""
+
+    async def dial(peer: Peer) -> tuple[socket.socket, Peer]:
+        return await connect(peer), peer
+
+    return await first_of(await addresses(host, port), dial, discard=lambda won: won[0].close())
+
+
+async def over_endpoints(
+    host: str, port: int, wanted: Endpoints, attempt: Callable[[Peer], Awaitable[Outcome]]
+) -> Outcome:
+    """Attempt at the addresses of a host until ``wanted`` of them are ready; ``attempt`` may raise `MissError`."""
+    try:
+        peers = await addresses(host, port)
+        if wanted == "any":
+            return await first_of(peers, _raising(attempt))
+    except MissError as miss:
+        return miss.outcome
+    return await enough_of(peers, len(peers) if wanted == "all" else int(wanted), attempt)
+
+
+async def first_of(
+    peers: Sequence[Peer], attempt: Callable[[Peer], Awaitable[T]], *, discard: Callable[[T], None] | None = None
+) -> T:
+    """Return the first success; each address gets a head start of `HEAD_START` seconds, or until the one before fails.
+
+    ``discard`` lets go of a success that came second. Raises `MissError` with the most telling failure.
+    """
+    if len(peers) == 1:
+        return await attempt(peers[0])
+    misses: list[Outcome] = []
+    left = deque(peers)
+    running: set[asyncio.Future[T]] = set()
+    try:
+        while left or running:
+            if left:
+                running.add(asyncio.ensure_future(attempt(left.popleft())))
+            done, _ = await asyncio.wait(
+                running, timeout=HEAD_START if left else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                try:
+                    won = task.result()
+                except MissError as miss:
+                    running.discard(task)
+                    misses.append(miss.outcome)
+                else:
+                    running.discard(task)
+                    return won
+    finally:
+        await _let_go(running, discard)
+    raise MissError(_sum_up(misses))
+
+
+async def enough_of(peers: Sequence[Peer], need: int, attempt: Callable[[Peer], Awaitable[Outcome]]) -> Outcome:
+    """Attempt at every address; ready when ``need`` of them are."""
+    room = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(peer: Peer) -> Outcome:
+        async with room:
+            try:
+                return await attempt(peer)
+            except MissError as miss:
+                return miss.outcome
+
+    tasks = [asyncio.ensure_future(one(peer)) for peer in peers]
+    try:
+        outcomes = await asyncio.gather(*tasks)
+    finally:
+        await _let_go(set(tasks), None)
+    misses = [outcome for outcome in outcomes if outcome.state is not State.READY]
+    passed = len(peers) - len(misses)
+    if passed >= need:
+        return ready(f"{passed} of {len(peers)} addresses")
+    if not misses:
+        return waiting(Reason.NO_DATA, f"{len(peers)} of {need} wanted addresses exist")
+    worst = _sum_up(misses)
+    detail = f"{passed} of {max(need, len(peers))} addresses; {worst.detail}"
+    return worst._replace(detail=detail, gone=worst.gone and passed == 0)
+
+
+def _raising(attempt: Callable[[Peer], Awaitable[Outcome]]) -> Callable[[Peer], Awaitable[Outcome]]:
+    """Make an attempt whose return is a success: what is not ready is raised."""
+
+    async def strict(peer: Peer) -> Outcome:
+        outcome = await attempt(peer)
+        if outcome.state is not State.READY:
+            raise MissError(outcome)
+        return outcome
+
+    return strict
+
+
+def _sum_up(misses: Sequence[Outcome]) -> Outcome:
+    """Return the most telling of several failures, with the addresses that failed likewise."""
+
+    def rank(outcome: Outcome) -> int:
+        return _TELLING.index(outcome.reason) if outcome.reason in _TELLING else -1
+
+    best = min(misses, key=rank)
+    alike = ", ".join(miss.detail for miss in misses[:8] if miss.reason is best.reason)
+    return best._replace(detail=alike, gone=all(miss.gone for miss in misses), cheap=all(miss.cheap for miss in misses))
+
+
+async def _let_go(tasks: set["asyncio.Future[T]"], discard: Callable[[T], None] | None) -> None:
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if discard and not isinstance(result, BaseException):
+            discard(result)

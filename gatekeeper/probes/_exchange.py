@@ -1,0 +1,69 @@
+"""What is said over a fresh connection before it counts as ready: nothing but patience, or an exchange of bytes."""
+
+import asyncio
+import re
+import socket
+
+from gatekeeper.model import Outcome, Reason, ready, waiting
+from gatekeeper.probes._connect import MissError, during, outcome_of
+
+SHORTEST_LINGER, LONGEST_LINGER = 0.005, 0.25
+ROUND_TRIPS = 2
+MOST_READ = 64 * 1024
+
+
+async def exchange(
+    sock: socket.socket,
+    where: str,
+    round_trip: float,
+    *,
+    linger: float | None,
+    send: bytes | None,
+    expect: re.Pattern[bytes] | None,
+) -> Outcome:
+    """Return ready when the connection is kept and, where ``expect`` is given, answered as wanted.
+
+    ``round_trip`` is in seconds. A ``linger`` of None means about two round trips; 0 turns it off. Raises `MissError`.
+    """
+    try:
+        if send:
+            with during(f"sending to {where}"):
+                await asyncio.get_running_loop().sock_sendall(sock, send)
+        if expect:
+            await _expect(sock, where, expect)
+        elif linger != 0:
+            await _linger(sock, where, linger or linger_of(round_trip))
+    except OSError as error:
+        raise MissError(outcome_of(error, where)) from None
+    return ready(where)
+
+
+def linger_of(round_trip: float) -> float:
+    """Return how many seconds a new connection is watched for a hang-up, from the time that the connect took."""
+    return min(max(ROUND_TRIPS * round_trip, SHORTEST_LINGER), LONGEST_LINGER)
+
+
+async def _linger(sock: socket.socket, where: str, seconds: float) -> None:
+    # docker-proxy, a load balancer without backends or a mesh sidecar accepts first and hangs up a moment later.
+    try:
+        async with asyncio.timeout(seconds):
+            said = await asyncio.get_running_loop().sock_recv(sock, MOST_READ)
+    except TimeoutError:
+        return
+    if not said:
+        raise MissError(waiting(Reason.CLOSED, where, cheap=True))
+
+
+async def _expect(sock: socket.socket, where: str, expect: re.Pattern[bytes]) -> None:
+    loop = asyncio.get_running_loop()
+    said = b""
+    with during(lambda: f"reading from {where} ({len(said)} bytes so far, no match)"):
+        while not expect.search(said):
+            if len(said) >= MOST_READ:
+                raise MissError(waiting(Reason.UNWANTED_ANSWER, f"{where} (no match in {MOST_READ} bytes)"))
+            more = await loop.sock_recv(sock, MOST_READ - len(said))
+            if not more:
+                if said:
+                    raise MissError(waiting(Reason.UNWANTED_ANSWER, f"{where} (no match in {len(said)} bytes)"))
+                raise MissError(waiting(Reason.CLOSED, where, cheap=True))
+            said += more

@@ -1,0 +1,91 @@
+"""How a kind declares its options, and how text becomes a probe with every problem told at once.
+
+A kind is a frozen dataclass. Fields made by `option` can be set by a user; the others come from the target.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from gatekeeper.values import BadValueError, flag
+
+Options = Mapping[str, tuple[str, ...]]
+K = TypeVar("K")
+
+
+class Option(NamedTuple):
+    """What a user may say under one name; ``parse`` turns one text into one value or raises `BadValueError`.
+
+    ``many`` collects values in a tuple, ``commas`` also splits each text at commas. The text of a ``secret`` option is
+    never shown.
+    """
+
+    parse: Callable[[str], Any]
+    help: str
+    many: bool = False
+    commas: bool = False
+    secret: bool = False
+
+    def read(self, texts: tuple[str, ...]) -> Any:  # noqa: ANN401 - as many types as there are options
+        """Return the value of the texts that were given; no text at all is a bare flag."""
+        if not texts and self.parse is not flag:
+            message = "needs a value"
+            raise BadValueError(message)
+        if self.commas:
+            texts = tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
+        if self.many:
+            return tuple(self.parse(text) for text in texts)
+        if len(texts) > 1:
+            message = f"is given {len(texts)} times, and takes one value"
+            raise BadValueError(message)
+        return self.parse(texts[0]) if texts else True
+
+
+class BadOptionsError(ValueError):
+    """Raised by a kind's ``parse``: pairs of an option's name (empty for the target) and what is wrong with it."""
+
+    def __init__(self, *wrong: tuple[str, str]) -> None:
+        """Take every problem that was found."""
+        self.wrong = wrong
+        super().__init__("; ".join(f"{key or 'target'}: {message}" for key, message in wrong))
+
+
+def option(
+    parse: Callable[[str], Any],
+    text: str,
+    *,
+    default: Any = None,  # noqa: ANN401 - as many types as there are options
+    many: bool = False,
+    commas: bool = False,
+    secret: bool = False,
+) -> Any:  # noqa: ANN401 - a field of the type that the class body says
+    """Declare a dataclass field that users may set; ``text`` is its help, a phrase without a full stop."""
+    spec = Option(parse, text, many or commas, commas, secret)
+    return dataclasses.field(default=default, metadata={"option": spec})
+
+
+def options_of(kind: type) -> dict[str, Option]:
+    """Return the options that a kind takes, in the order of its class body."""
+    return {field.name: field.metadata["option"] for field in dataclasses.fields(kind) if "option" in field.metadata}
+
+
+def build(kind: type[K], options: Options, target: Callable[[], Mapping[str, Any]]) -> K:
+    """Make a probe of this kind from its options and the fields that ``target`` reads out of the URL.
+
+    Raises `BadOptionsError` with every problem of both. The caller has seen to it that the kind has these options.
+    """
+    known = options_of(kind)
+    fields: dict[str, Any] = {}
+    wrong: list[tuple[str, str]] = []
+    try:
+        fields.update(target())
+    except BadValueError as error:
+        wrong.append(("", str(error)))
+    for key, texts in options.items():
+        try:
+            fields[key] = known[key].read(texts)
+        except BadValueError as error:
+            wrong.append((key, "is not usable (its text is not shown)" if known[key].secret else str(error)))
+    if wrong:
+        raise BadOptionsError(*wrong)
+    return kind(**fields)

@@ -1,0 +1,147 @@
+"""From text to values: durations, numbers, words. Every error says what is wrong and what would be right.
+
+Shared by the options of the gate and by the options of every kind; knows nothing of either.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_LONGEST = 10 * 365 * 86400.0
+_YES = ("true", "yes", "on", "1")
+_NO = ("false", "no", "off", "0")
+
+
+class BadValueError(ValueError):
+    """Raised for text that is no such value; its message quotes the text and says what would be right."""
+
+
+def quoted(text: str) -> str:
+    """Return text as an error message may show it: on one line, printable, cut at 60 characters."""
+    short = text if len(text) <= 60 else text[:57] + "…"  # noqa: PLR2004 - the width that the docstring names
+    return repr(short)
+
+
+def duration(text: str) -> float:
+    """Return seconds from ``300ms``, ``2s``, ``1m30s``, ``1h``, ``14d`` or a bare number of seconds."""
+    text = text.strip()
+    seconds = None
+    if _NUMBER.fullmatch(text):
+        seconds = float(text)
+    elif text and _PART.sub("", text) == "":
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    if seconds is None:
+        message = f"{quoted(text)} is no duration: write 300ms, 2s, 1m30s, 1h, or a bare number of seconds"
+        raise BadValueError(message)
+    if seconds > _LONGEST:
+        message = f"{quoted(text)} is longer than ten years: write 0 for no limit"
+        raise BadValueError(message)
+    return seconds
+
+
+def limit(text: str) -> float | None:
+    """Return a duration in seconds that bounds something; ``0`` means no limit and gives None."""
+    return duration(text) or None
+
+
+def pause(text: str) -> float:
+    """Return a duration in seconds of at least a millisecond."""
+    seconds = duration(text)
+    if seconds < 0.001:  # noqa: PLR2004 - the millisecond that the docstring names
+        message = f"{quoted(text)} is too short for a pause: write at least 1ms"
+        raise BadValueError(message)
+    return seconds
+
+
+def shown(seconds: float | None) -> str:
+    """Return a duration as a person writes it: ``300ms``, ``2.5s``, ``1m30s``; ``0`` for no limit."""
+    if not seconds:
+        return "0"
+    if seconds < 1:
+        return f"{round(seconds * 1000)}ms"
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{math.floor(seconds * 10) / 10:g}s"
+    rest, text = int(seconds), ""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        whole, rest = divmod(rest, size)
+        text += f"{whole}{unit}" if whole else ""
+    return text
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers from ``low`` to ``high``."""
+
+    def parse(text: str) -> int:
+        if re.fullmatch(r"[0-9]{1,18}", text.strip()) and low <= int(text) <= high:
+            return int(text)
+        message = f"{quoted(text)} is no whole number from {low} to {high}"
+        raise BadValueError(message)
+
+    return parse
+
+
+def flag(text: str) -> bool:
+    """Return a truth value from ``true``/``yes``/``on``/``1`` or ``false``/``no``/``off``/``0``."""
+    word = text.strip().lower()
+    if word in _YES or word in _NO:
+        return word in _YES
+    message = f"{quoted(text)} is neither true nor false"
+    raise BadValueError(message)
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return a parser that takes just these words, in any case."""
+
+    def parse(text: str) -> str:
+        for word in words:
+            if word.lower() == text.strip().lower():
+                return word
+        message = f"{quoted(text)} is not one of {', '.join(words)}{nearest(text, words)}"
+        raise BadValueError(message)
+
+    return parse
+
+
+def pattern(text: str) -> re.Pattern[bytes]:
+    """Return a compiled regular expression over bytes (Python's ``re``; ``.`` matches newlines too)."""
+    try:
+        return re.compile(text.encode(), re.DOTALL)
+    except (re.error, RecursionError, OverflowError) as error:
+        message = f"{quoted(text)} is no regular expression: {error}"
+        raise BadValueError(message) from None
+
+
+def not_empty(text: str) -> str:
+    """Return the text itself, which must not be empty."""
+    if not text:
+        message = "must not be empty"
+        raise BadValueError(message)
+    return text
+
+
+def escaped(text: str) -> bytes:
+    r"""Return the bytes that text stands for, with ``\r``, ``\n``, ``\t``, ``\0``, ``\\`` and ``\xNN`` replaced."""
+    named = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
+    out, position = b"", 0
+    for match in re.finditer(r"\\(?:x([0-9a-fA-F]{2})|(.?))", text, re.DOTALL):
+        out += text[position : match.start()].encode()
+        position = match.end()
+        if match[1]:
+            out += bytes([int(match[1], 16)])
+        elif match[2] in named:
+            out += named[match[2]]
+        else:
+            message = rf"\{match[2]} is no escape: write \r, \n, \t, \0, \\ or \xNN"
+            raise BadValueError(message)
+    return out + text[position:].encode()
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """Return ``; did you mean X?`` for the nearest of the known words, or nothing where none is near."""
+    from difflib import get_close_matches  # noqa: PLC0415 - loaded for a typo only
+
+    found = get_close_matches(word.lower(), list(words), n=1, cutoff=0.6)
+    return f"; did you mean {found[0]}?" if found else ""
