@@ -218,14 +218,39 @@ class Dependency(NamedTuple):
         return "|".join(alternative.target for alternative in self.alternatives)
 
 
+class GateOptions(NamedTuple):
+    """The options of the gate as values. Times are seconds; limits are None for no limit.
+
+    ``termination_log`` is None for its usual place (where that is there) and ``off`` for nowhere.
+    """
+
+    file: str | None = None
+    timeout: float | None = 300.0
+    attempt_timeout: float | None = 3.0
+    interval: float | None = None
+    max_interval: float | None = None
+    successes: int = 1
+    stable_for: float = 0.0
+    any: bool = False
+    on_timeout: str = "fail"
+    bypass: str | None = None
+    notify: str = "auto"
+    notify_fd: int | None = None
+    ready_file: str | None = None
+    termination_log: str | None = None
+    report: str | None = None
+    log_format: str = "auto"
+    quiet: bool = False
+    verbose: bool = False
+    output: str = "text"
+
+
 class Plan(NamedTuple):
-    """What will be probed, and the rules of the gate. ``timeout`` is in seconds, None for no deadline."""
+    """What will be probed and how the gate behaves; ``settings`` say where each option of the gate came from."""
 
     dependencies: tuple[Dependency, ...]
-    timeout: float | None = 300.0
-    any_of: bool = False
-    on_timeout_continue: bool = False
-    bypass: str | None = None
+    options: GateOptions
+    settings: tuple[Setting, ...] = ()
 
 
 class Change(NamedTuple):
@@ -238,7 +263,7 @@ class Change(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What came of one dependency; ``waited`` is in seconds."""
+    """What came of one dependency; ``waited`` is in seconds; ``overdue`` means that its own time is up."""
 
     name: str
     kind: str
@@ -251,6 +276,7 @@ class Report(NamedTuple):
     attempts: int
     waited: float
     changes: tuple[Change, ...] = ()
+    overdue: bool = False
 
     @property
     def why(self) -> str:
@@ -305,6 +331,7 @@ class Verdict(NamedTuple):
 
 def _plain(report: Report) -> dict[str, Any]:
     plain = {key: _json(value) for key, value in report._asdict().items()}
+    del plain["overdue"]
     plain["changes"] = [{k: _json(v) for k, v in change._asdict().items()} for change in report.changes]
     return plain
 

@@ -6,6 +6,7 @@ Shared by the options of the gate and by the options of every kind; knows nothin
 import math
 import re
 from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
@@ -145,3 +146,31 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
     found = get_close_matches(word.lower(), list(words), n=1, cutoff=0.6)
     return f"; did you mean {found[0]}?" if found else ""
+
+
+class Option(NamedTuple):
+    """What a user may say under one name; ``parse`` turns one text into one value or raises `BadValueError`.
+
+    ``many`` collects values in a tuple, ``commas`` also splits each text at commas. The text of a ``secret`` option is
+    never shown.
+    """
+
+    parse: Callable[[str], Any]
+    help: str
+    many: bool = False
+    commas: bool = False
+    secret: bool = False
+
+    def read(self, texts: tuple[str, ...]) -> Any:  # noqa: ANN401 - as many types as there are options
+        """Return the value of the texts that were given; no text at all is a bare flag."""
+        if not texts and self.parse is not flag:
+            message = "needs a value"
+            raise BadValueError(message)
+        if self.commas:
+            texts = tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
+        if self.many:
+            return tuple(self.parse(text) for text in texts)
+        if len(texts) > 1:
+            message = f"is given {len(texts)} times, and takes one value"
+            raise BadValueError(message)
+        return self.parse(texts[0]) if texts else True

@@ -5,40 +5,12 @@ A kind is a frozen dataclass. Fields made by `option` can be set by a user; the 
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from gatekeeper.values import BadValueError, flag
+from gatekeeper.values import BadValueError, Option
 
 Options = Mapping[str, tuple[str, ...]]
 K = TypeVar("K")
-
-
-class Option(NamedTuple):
-    """What a user may say under one name; ``parse`` turns one text into one value or raises `BadValueError`.
-
-    ``many`` collects values in a tuple, ``commas`` also splits each text at commas. The text of a ``secret`` option is
-    never shown.
-    """
-
-    parse: Callable[[str], Any]
-    help: str
-    many: bool = False
-    commas: bool = False
-    secret: bool = False
-
-    def read(self, texts: tuple[str, ...]) -> Any:  # noqa: ANN401 - as many types as there are options
-        """Return the value of the texts that were given; no text at all is a bare flag."""
-        if not texts and self.parse is not flag:
-            message = "needs a value"
-            raise BadValueError(message)
-        if self.commas:
-            texts = tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
-        if self.many:
-            return tuple(self.parse(text) for text in texts)
-        if len(texts) > 1:
-            message = f"is given {len(texts)} times, and takes one value"
-            raise BadValueError(message)
-        return self.parse(texts[0]) if texts else True
 
 
 class BadOptionsError(ValueError):

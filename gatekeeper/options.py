@@ -1,0 +1,78 @@
+"""The options of the gate and those that every dependency takes: one table each, whatever they are said in.
+
+Arguments, variables and plan files spell the same names; the help text and ``gatekeeper plan`` are made from here.
+"""
+
+from typing import NamedTuple
+
+from gatekeeper.values import Option, duration, flag, limit, not_empty, one_of, pause, whole
+
+COMMANDS = ("wait", "check", "plan", "kinds", "demo")
+PREFIX = "GATEKEEPER_"
+DEPENDENCIES = "dependencies"
+MOST = 1_000_000
+
+
+class GateOption(NamedTuple):
+    """An option of the gate: how it is read, what stands for its value in the help, its default as text."""
+
+    option: Option
+    metavar: str = ""
+    default: str = ""
+    short: str = ""
+
+    @property
+    def is_flag(self) -> bool:
+        """Tell whether the option stands alone."""
+        return self.option.parse is flag
+
+
+def _gate(parse: object, text: str, metavar: str = "", default: str = "", short: str = "") -> GateOption:
+    return GateOption(Option(parse, text), metavar, default, short)  # type: ignore[arg-type]  # each row is a parser
+
+
+GATE: dict[str, GateOption] = {
+    "file": _gate(not_empty, "plan file: YAML, JSON or TOML by its suffix, - for YAML on stdin", "FILE", "none", "f"),
+    "timeout": _gate(limit, "the gate's deadline; 0 = none", "D", "5m", "t"),
+    "attempt_timeout": _gate(limit, "one attempt, name resolution included; 0 = no limit", "D", "3s"),
+    "interval": _gate(pause, "shortest pause between attempts", "D", "paced by outcome"),
+    "max_interval": _gate(pause, "longest pause between attempts", "D", "paced by outcome"),
+    "successes": _gate(whole(1, MOST), "ready after so many in a row", "N", "1"),
+    "stable_for": _gate(duration, "and for so long", "D", "0"),
+    "any": _gate(flag, "open as soon as one dependency is ready", default="all"),
+    "on_timeout": _gate(one_of("fail", "continue"), "at the deadline: fail, or open all the same", "WORD", "fail"),
+    "bypass": _gate(not_empty, "open at once, probe nothing, and say why", "REASON", "off"),
+    "notify": _gate(one_of("auto", "ready", "status", "off"), "what $NOTIFY_SOCKET is told", "WORD", "auto"),
+    "notify_fd": _gate(whole(3, MOST), "s6 readiness: a newline on this descriptor when the gate opens", "N", "none"),
+    "ready_file": _gate(not_empty, "written when the gate opens, removed at the start", "FILE", "none"),
+    "termination_log": _gate(not_empty, "where to say why in 1 KiB; off", "FILE", "/dev/termination-log if there"),
+    "report": _gate(not_empty, "the whole report as JSON, written at the end", "FILE", "none"),
+    "log_format": _gate(one_of("auto", "console", "json"), "console on a terminal, JSON elsewhere", "WORD", "auto"),
+    "quiet": _gate(flag, "say nothing but warnings and the end", default="off", short="q"),
+    "verbose": _gate(flag, "say every attempt", default="off", short="v"),
+    "output": _gate(one_of("text", "json"), "for check and plan", "WORD", "text"),
+}
+
+COMMON: dict[str, Option] = {
+    "timeout": Option(limit, "how long this dependency may take in all"),
+    "attempt_timeout": Option(limit, "one attempt, name resolution included"),
+    "interval": Option(pause, "shortest pause between attempts"),
+    "max_interval": Option(pause, "longest pause between attempts"),
+    "successes": Option(whole(1, MOST), "ready after so many in a row"),
+    "stable_for": Option(duration, "and for so long"),
+    "delay": Option(duration, "before the first attempt"),
+    "optional": Option(flag, "waited for until its timeout (10s where none is given), then gone without"),
+    "invert": Option(flag, "ready when it is definitely gone"),
+    "after": Option(not_empty, "not attempted before these are ready", many=True, commas=True),
+    "need": Option(whole(1, MOST), "of its alternatives, how many must be ready"),
+}
+
+
+def variable(key: str) -> str:
+    """Return the environment variable that is the twin of an option."""
+    return PREFIX + key.upper()
+
+
+def spelled(key: str) -> str:
+    """Return the option as it is written among arguments."""
+    return "--" + key.replace("_", "-")
