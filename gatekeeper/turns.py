@@ -1,0 +1,89 @@
+"""Whose turn it is: attempts over the whole plan, bounded in number at once and in what they cost.
+
+A few dependencies never notice. A thousand that refuse would keep a core busy, so repeated attempts take turns, first
+come first served, at a rate at which they use `SHARE` of a core. The rate follows from what attempts have cost so far
+on this machine, so that it holds on a slow one too.
+"""
+
+import asyncio
+import resource
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+SHARE = 0.15  # of one core; a quarter is promised, and the first attempts and the start come on top
+BURST = 0.1  # seconds of saved-up turns that may be spent at once
+FASTEST, SLOWEST = 1 / 400, 1 / 20
+_MOST_AT_ONCE = 512
+_WEIGH_EVERY = 50
+
+
+class Turns:
+    """Turns for attempts; ``async with turns.first()`` and ``async with turns.next()`` hold a place for one attempt.
+
+    The first attempt at a dependency does not queue for its share of the processor, only for a place.
+    """
+
+    def __init__(self, at_once: int | None = None, cpu: Callable[[], float] = time.process_time) -> None:
+        """Bound the attempts at once (by default by the descriptors there are); ``cpu`` returns seconds of CPU used."""
+        self._places = asyncio.Semaphore(at_once or _places())
+        self._cpu = cpu
+        self._cost = FASTEST
+        self._weighed_at = cpu()
+        self._since = 0
+        self._due = 0.0
+
+    def first(self) -> "_Turn":
+        """Return a turn that needs a place only."""
+        return _Turn(self, paced=False)
+
+    def next(self) -> "_Turn":
+        """Return a turn that also waits for its share."""
+        return _Turn(self, paced=True)
+
+    async def take(self, *, paced: bool) -> None:
+        """Wait for a turn, in order of arrival."""
+        if paced:
+            now = asyncio.get_running_loop().time()
+            self._weigh()
+            # The generic cell rate algorithm (ITU-T I.371): each turn is due one cost after the one before.
+            self._due = max(self._due, now) + self._cost
+            if (early := self._due - now - BURST) > 0:
+                await asyncio.sleep(early)
+        await self._places.acquire()
+
+    def give_back(self) -> None:
+        """Let the next one have the place."""
+        self._places.release()
+
+    def _weigh(self) -> None:
+        self._since += 1
+        if self._since >= _WEIGH_EVERY:
+            used = self._cpu()
+            cost = (used - self._weighed_at) / self._since / SHARE
+            self._cost = min(max(cost, FASTEST), SLOWEST)
+            self._weighed_at, self._since = used, 0
+
+
+class _Turn:
+    __slots__ = ("_paced", "_turns")
+
+    def __init__(self, turns: Turns, *, paced: bool) -> None:
+        self._turns = turns
+        self._paced = paced
+
+    async def __aenter__(self) -> None:
+        await self._turns.take(paced=self._paced)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._turns.give_back()
+
+
+def _places() -> int:
+    """Return how many attempts may run at once: half of the descriptors, for one that tries two addresses has two."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return _MOST_AT_ONCE
+    return max(1, min(_MOST_AT_ONCE, (soft - 32) // 2))

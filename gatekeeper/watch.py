@@ -1,0 +1,247 @@
+"""All dependencies together: their order, alternatives and deadlines; one report each, whatever happens.
+
+What changes is handed on as records; this file logs nothing and decides nothing. An exception out of a kind passes
+through `Watch.run` as it is: it is a fault of ours, and the caller keeps the gate shut.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from gatekeeper.model import Change, Dependency, Outcome, Plan, Reason, Report, State
+from gatekeeper.pace import pace
+from gatekeeper.turns import Turns
+
+T = TypeVar("T")
+LETTING_GO = 0.03  # seconds that cancelled attempts have for closing what they opened
+
+
+class Watch:
+    """A plan being watched. ``changed`` is called with a report at each change of its state or reason.
+
+    ``attempted`` is called with a report and the outcome of each attempt.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        changed: Callable[[Report], None] = lambda _: None,
+        attempted: Callable[[Report, Outcome], None] | None = None,
+        turns: Turns | None = None,
+    ) -> None:
+        """Start the clock. Needs a running event loop."""
+        self.plan = plan
+        self._changed, self._attempted = changed, attempted
+        self._turns = turns or Turns()
+        self._now = asyncio.get_running_loop().time
+        self._began = self._now()
+        self._news = asyncio.Event()
+        self._fault: BaseException | None = None
+        self._over = False
+        self._wards = {dependency.name: _Ward(dependency) for dependency in plan.dependencies}
+
+    @property
+    def waited(self) -> float:
+        """Seconds since the start."""
+        return self._now() - self._began
+
+    def reports(self) -> list[Report]:
+        """Return where every dependency stands now."""
+        waited = self.waited
+        return [ward.report(waited) for ward in self._wards.values()]
+
+    async def run(
+        self,
+        so_far: Callable[[Plan, Sequence[Report]], T | None],
+        at_deadline: Callable[[Plan, Sequence[Report]], T],
+    ) -> T:
+        """Attempt at everything until ``so_far`` returns a decision or the deadline passes, and return the decision."""
+        tasks = [asyncio.create_task(self._tend(ward)) for ward in self._wards.values()]
+        try:
+            async with asyncio.timeout(self.plan.options.timeout) as bound:
+                return await self._decision(so_far, tasks)
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            return at_deadline(self.plan, self.reports())
+        finally:
+            self._over = True
+            await _let_go(tasks)
+
+    async def once(self) -> list[Report]:
+        """Make one attempt at each dependency, whatever its order, and return the reports."""
+        tasks = [asyncio.create_task(self._alternatives(ward, once=True)) for ward in self._wards.values()]
+        try:
+            async with asyncio.timeout(self.plan.options.timeout):
+                await asyncio.gather(*tasks)
+        except TimeoutError:
+            pass
+        finally:
+            await _let_go(tasks)
+        return self.reports()
+
+    async def _decision(
+        self, so_far: Callable[[Plan, Sequence[Report]], T | None], tasks: Sequence["asyncio.Task[None]"]
+    ) -> T:
+        for task in tasks:
+            task.add_done_callback(self._tended)
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            if self._fault:
+                raise self._fault
+            if (decision := so_far(self.plan, [ward.standing() for ward in self._wards.values()])) is not None:
+                return decision
+
+    async def _tend(self, ward: "_Ward") -> None:
+        """See one dependency through, from its place in the order to its end."""
+        if await self._those_before(ward):
+            try:
+                async with asyncio.timeout(ward.dependency.timeout) as bound:
+                    await self._alternatives(ward)
+            except TimeoutError:
+                if not bound.expired():
+                    raise
+                ward.overdue = True
+                if ward.dependency.optional:
+                    self._skip(ward)
+        else:
+            self._skip(ward)
+        self._settle(ward)
+
+    async def _those_before(self, ward: "_Ward") -> bool:
+        """Wait for the dependencies that this one comes after; tell whether it may be attempted at all."""
+        before = [self._wards[name] for name in ward.dependency.after]
+        if before:
+            ward.detail = f"after {', '.join(ward.dependency.after)}"
+        for other in before:
+            await other.settled.wait()
+        return all(other.state is State.READY or other.dependency.optional for other in before)
+
+    async def _alternatives(self, ward: "_Ward", *, once: bool = False) -> None:
+        """Attempt at all alternatives, each at its own pace, until the dependency stands where it will stay."""
+        rules = ward.dependency
+
+        async def one(index: int) -> None:
+            def tell(outcome: Outcome) -> None:
+                self._heard(ward, index, outcome)
+
+            await pace(rules.alternatives[index].probe, rules, self._turns, tell, once=once)
+
+        if len(rules.alternatives) == 1:
+            await one(0)
+            return
+        tasks = [asyncio.create_task(one(index)) for index in range(len(rules.alternatives))]
+        try:
+            left = set(tasks)
+            while left and (once or ward.state is State.WAITING):
+                done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:
+            await _let_go(tasks)
+
+    def _heard(self, ward: "_Ward", index: int, outcome: Outcome) -> None:
+        waited = self.waited
+        ward.attempts += 1
+        ward.outcomes[index] = outcome
+        change = ward.update(waited)
+        if self._attempted:
+            self._attempted(ward.report(waited), outcome)
+        if change and not self._over:
+            self._changed(ward.report(waited))
+
+    def _skip(self, ward: "_Ward") -> None:
+        """Go on without a dependency that is optional, or whose turn can never come."""
+        ward.change(State.SKIPPED, ward.reason, ward.detail, self.waited)
+        self._changed(ward.report(self.waited))
+
+    def _settle(self, ward: "_Ward") -> None:
+        ward.ended = self.waited
+        ward.settled.set()
+        self._news.set()
+
+    def _tended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()):
+            self._fault = self._fault or error
+            self._news.set()
+
+
+class _Ward:
+    """Where one dependency stands: what changes while it is being watched."""
+
+    def __init__(self, dependency: Dependency) -> None:
+        self.dependency = dependency
+        self.outcomes: list[Outcome | None] = [None] * len(dependency.alternatives)
+        self.state, self.reason, self.detail = State.WAITING, Reason.NOT_ATTEMPTED, ""
+        self.attempts = 0
+        self.changes: list[Change] = []
+        self.overdue = False
+        self.ended: float | None = None
+        self.settled = asyncio.Event()
+        self._kind, self._target = dependency.kind, dependency.target
+        self._standing: Report | None = None
+
+    def standing(self) -> Report:
+        """Return the report of the last change: a thousand dependencies are looked over at every settled one."""
+        if self._standing is None or self._standing.overdue != self.overdue:
+            self._standing = self.report(0.0)
+        return self._standing
+
+    def update(self, at: float) -> bool:
+        """Draw what the alternatives amount to; tell whether the state or the reason changed."""
+        heard = [outcome for outcome in self.outcomes if outcome]
+        passed = [outcome for outcome in heard if outcome.state is State.READY]
+        hopeless = sum(outcome.state is State.FAILED for outcome in heard)
+        need = self.dependency.need
+        if len(passed) >= need:
+            return self.change(State.READY, passed[0].reason, _joined(passed), at)
+        open_ones = [outcome for outcome in heard if outcome.state is State.WAITING]
+        state = State.FAILED if len(self.outcomes) - hopeless < need else State.WAITING
+        missing = (
+            open_ones if state is State.WAITING and open_ones else [o for o in heard if o.state is not State.READY]
+        )
+        if not missing:
+            return False
+        return self.change(state, missing[0].reason, _joined(missing), at)
+
+    def change(self, state: State, reason: Reason, detail: str, at: float) -> bool:
+        """Stand somewhere else; tell whether that is news (another detail alone is not)."""
+        news = (state, reason) != (self.state, self.reason)
+        self.state, self.reason, self.detail = state, reason, detail
+        self._standing = None
+        if news:
+            self.changes.append(Change(at, state, reason, detail))
+        return news
+
+    def report(self, waited: float) -> Report:
+        dependency = self.dependency
+        return Report(
+            name=dependency.name,
+            kind=self._kind,
+            target=self._target,
+            required=not dependency.optional,
+            origin=dependency.origin,
+            state=self.state,
+            reason=self.reason,
+            detail=self.detail,
+            attempts=self.attempts,
+            waited=waited if self.ended is None else self.ended,
+            changes=tuple(self.changes),
+            overdue=self.overdue,
+        )
+
+
+def _joined(outcomes: Sequence[Outcome]) -> str:
+    details = [outcome.detail for outcome in outcomes]
+    return details[0] if len(details) == 1 else ", ".join(detail for detail in details[:4] if detail)
+
+
+async def _let_go(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    """Cancel what still runs and give it a moment to close what it opened, and no longer: leaving never waits."""
+    running = [task for task in tasks if not task.done()]
+    for task in running:
+        task.cancel()
+    if running:
+        await asyncio.wait(running, timeout=LETTING_GO)
