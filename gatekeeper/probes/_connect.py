@@ -17,6 +17,7 @@ from gatekeeper.resolve import Peer, UnresolvedError, resolve
 from gatekeeper.values import BadValueError, quoted, whole
 
 T = TypeVar("T")
+P = TypeVar("P")  # what is attempted at: a peer, or whatever leads to one
 Endpoints = str | int
 
 HEAD_START = 0.25  # RFC 8305, 5: the Connection Attempt Delay
@@ -115,17 +116,29 @@ async def over_endpoints(
     """Attempt at the addresses of a host until ``wanted`` of them are ready; ``attempt`` may raise `MissError`."""
     try:
         peers = await addresses(host, port)
-        if wanted == "any":
-            return await first_of(peers, _raising(attempt))
     except MissError as miss:
         return miss.outcome
-    return await enough_of(peers, len(peers) if wanted == "all" else int(wanted), attempt)
+    return await over_peers(peers, wanted, attempt)
+
+
+async def over_peers(peers: Sequence[P], wanted: Endpoints, attempt: Callable[[P], Awaitable[Outcome]]) -> Outcome:
+    """Attempt at each of these until ``wanted`` of them are ready; ``attempt`` may raise `MissError`."""
+    if wanted != "any":
+        return await enough_of(peers, len(peers) if wanted == "all" else int(wanted), attempt)
+    try:
+        return await first_of(peers, _raising(attempt))
+    except MissError as miss:
+        return miss.outcome
 
 
 async def first_of(
-    peers: Sequence[Peer], attempt: Callable[[Peer], Awaitable[T]], *, discard: Callable[[T], None] | None = None
+    peers: Sequence[P],
+    attempt: Callable[[P], Awaitable[T]],
+    *,
+    discard: Callable[[T], None] | None = None,
+    head_start: float = HEAD_START,
 ) -> T:
-    """Return the first success; each address gets a head start of `HEAD_START` seconds, or until the one before fails.
+    """Return the first success; each peer gets a head start of so many seconds, or until the one before fails.
 
     ``discard`` lets go of a success that came second. Raises `MissError` with the most telling failure.
     """
@@ -139,7 +152,7 @@ async def first_of(
             if left:
                 running.add(asyncio.ensure_future(attempt(left.popleft())))
             done, _ = await asyncio.wait(
-                running, timeout=HEAD_START if left else None, return_when=asyncio.FIRST_COMPLETED
+                running, timeout=head_start if left else None, return_when=asyncio.FIRST_COMPLETED
             )
             for task in done:
                 try:
@@ -155,11 +168,11 @@ async def first_of(
     raise MissError(_sum_up(misses))
 
 
-async def enough_of(peers: Sequence[Peer], need: int, attempt: Callable[[Peer], Awaitable[Outcome]]) -> Outcome:
+async def enough_of(peers: Sequence[P], need: int, attempt: Callable[[P], Awaitable[Outcome]]) -> Outcome:
     """Attempt at every address; ready when ``need`` of them are."""
     room = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(peer: Peer) -> Outcome:
+    async def one(peer: P) -> Outcome:
         async with room:
             try:
                 return await attempt(peer)
@@ -182,10 +195,10 @@ async def enough_of(peers: Sequence[Peer], need: int, attempt: Callable[[Peer], 
     return worst._replace(detail=detail, gone=worst.gone and passed == 0)
 
 
-def _raising(attempt: Callable[[Peer], Awaitable[Outcome]]) -> Callable[[Peer], Awaitable[Outcome]]:
+def _raising(attempt: Callable[[P], Awaitable[Outcome]]) -> Callable[[P], Awaitable[Outcome]]:
     """Make an attempt whose return is a success: what is not ready is raised."""
 
-    async def strict(peer: Peer) -> Outcome:
+    async def strict(peer: P) -> Outcome:
         outcome = await attempt(peer)
         if outcome.state is not State.READY:
             raise MissError(outcome)
