@@ -68,7 +68,7 @@ def _look_up(host: str, port: int) -> "asyncio.Future[tuple[Peer, ...]]":
         try:
             peers = _peers(host, port, 0)
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the attempt, not to this thread
-            deliver(error)
+            deliver(_believed(error))
         else:
             deliver(peers)
 
@@ -91,6 +91,16 @@ def _look_up(host: str, port: int) -> "asyncio.Future[tuple[Peer, ...]]":
     except RuntimeError as error:  # no thread left
         answer.set_exception(OSError(11, f"cannot start a thread: {error}"))
     return answer
+
+
+def _believed(error: Exception) -> Exception:
+    # Without a descriptor to spare, glibc can ask nobody and says that there is no such name.
+    if isinstance(error, UnresolvedError) and error.definite:
+        try:
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+        except OSError as exhausted:
+            return exhausted
+    return error
 
 
 def _peers(host: str, port: int, flags: int) -> tuple[Peer, ...]:

@@ -6,6 +6,7 @@ Whatever opens a socket here closes it when it fails or is cancelled.
 
 import asyncio
 import errno
+import os
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from gatekeeper.model import Outcome, Reason, State, ready, waiting
+from gatekeeper.probes._together import together
 from gatekeeper.resolve import Peer, UnresolvedError, resolve
 from gatekeeper.values import BadValueError, quoted, whole
 
@@ -24,7 +26,15 @@ HEAD_START = 0.25  # RFC 8305, 5: the Connection Attempt Delay
 _AT_ONCE = 32
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EAGAIN)
 # Of several failed addresses, the one that got furthest says most.
-_TELLING = (Reason.CLOSED, Reason.RESET, Reason.UNWANTED_ANSWER, Reason.TIMED_OUT, Reason.REFUSED, Reason.UNREACHABLE)
+_TELLING = (
+    Reason.CLOSED,
+    Reason.RESET,
+    Reason.UNWANTED_ANSWER,
+    Reason.TIMED_OUT,
+    Reason.REFUSED,
+    Reason.EXHAUSTED,  # behind refused: where IPv6 is switched off, ::1 counts as 'no address left'
+    Reason.UNREACHABLE,
+)
 
 
 class MissError(Exception):
@@ -65,7 +75,8 @@ def outcome_of(error: OSError, where: str) -> Outcome:
         return waiting(Reason.RESET, where, cheap=True)
     if isinstance(error, TimeoutError):
         return waiting(Reason.TIMED_OUT, f"connecting to {where}")
-    why = f"{where} ({error.strerror or error})"
+    # Not the error's own text: asyncio puts the address into it once more.
+    why = f"{where} ({os.strerror(error.errno) if error.errno else error})"
     return waiting(Reason.EXHAUSTED if error.errno in _EXHAUSTED else Reason.UNREACHABLE, why)
 
 
@@ -145,27 +156,31 @@ async def first_of(
     if len(peers) == 1:
         return await attempt(peers[0])
     misses: list[Outcome] = []
+    won: list[T] = []
+    kept = 0
     left = deque(peers)
-    running: set[asyncio.Future[T]] = set()
     try:
-        while left or running:
-            if left:
-                running.add(asyncio.ensure_future(attempt(left.popleft())))
-            done, _ = await asyncio.wait(
-                running, timeout=head_start if left else None, return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in done:
-                try:
-                    won = task.result()
-                except MissError as miss:
+        async with together(discard) as running:
+            while (left or running) and not won:
+                if left:
+                    running.add(asyncio.ensure_future(attempt(left.popleft())))
+                done, _ = await asyncio.wait(
+                    running, timeout=head_start if left else None, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
                     running.discard(task)
-                    misses.append(miss.outcome)
-                else:
-                    running.discard(task)
-                    return won
+                    try:
+                        won.append(task.result())
+                    except MissError as miss:
+                        misses.append(miss.outcome)
+        kept = 1
     finally:
-        await _let_go(running, discard)
-    raise MissError(_sum_up(misses))
+        for late in won[kept:]:
+            if discard:
+                discard(late)
+    if not won:
+        raise MissError(_sum_up(misses))
+    return won[0]
 
 
 async def enough_of(peers: Sequence[P], need: int, attempt: Callable[[P], Awaitable[Outcome]]) -> Outcome:
@@ -179,13 +194,16 @@ async def enough_of(peers: Sequence[P], need: int, attempt: Callable[[P], Awaita
             except MissError as miss:
                 return miss.outcome
 
-    tasks = [asyncio.ensure_future(one(peer)) for peer in peers]
-    try:
-        outcomes = await asyncio.gather(*tasks)
-    finally:
-        await _let_go(set(tasks), None)
-    misses = [outcome for outcome in outcomes if outcome.state is not State.READY]
-    passed = len(peers) - len(misses)
+    passed = 0
+    misses: list[Outcome] = []
+    async with together() as running:
+        running.update(asyncio.ensure_future(one(peer)) for peer in peers)
+        while running and passed < need:  # a silent address must not hold back the others that are enough
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            running.difference_update(done)
+            outcomes = [task.result() for task in done]
+            misses += [outcome for outcome in outcomes if outcome.state is not State.READY]
+            passed += sum(outcome.state is State.READY for outcome in outcomes)
     if passed >= need:
         return ready(f"{passed} of {len(peers)} addresses")
     if not misses:
@@ -213,14 +231,7 @@ def _sum_up(misses: Sequence[Outcome]) -> Outcome:
     def rank(outcome: Outcome) -> int:
         return _TELLING.index(outcome.reason) if outcome.reason in _TELLING else -1
 
-    best = min(misses, key=rank)
+    # Where one address can never be ready, another one still can.
+    best = min([miss for miss in misses if miss.state is State.WAITING] or misses, key=rank)
     alike = ", ".join(miss.detail for miss in misses[:8] if miss.reason is best.reason)
     return best._replace(detail=alike, gone=all(miss.gone for miss in misses), cheap=all(miss.cheap for miss in misses))
-
-
-async def _let_go(tasks: set["asyncio.Future[T]"], discard: Callable[[T], None] | None) -> None:
-    for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if discard and not isinstance(result, BaseException):
-            discard(result)

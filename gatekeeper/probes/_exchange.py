@@ -10,6 +10,7 @@ from gatekeeper.probes._connect import MissError, during, outcome_of
 SHORTEST_LINGER, LONGEST_LINGER = 0.005, 0.25
 ROUND_TRIPS = 2
 MOST_READ = 64 * 1024
+_MOST_DRAINED = 1024 * 1024
 
 
 async def exchange(
@@ -35,6 +36,8 @@ async def exchange(
             await _linger(sock, where, linger or linger_of(round_trip))
     except OSError as error:
         raise MissError(outcome_of(error, where)) from None
+    finally:
+        _drain(sock)
     return ready(where)
 
 
@@ -46,8 +49,9 @@ def linger_of(round_trip: float) -> float:
 async def _linger(sock: socket.socket, where: str, seconds: float) -> None:
     # docker-proxy, a load balancer without backends or a mesh sidecar accepts first and hangs up a moment later.
     try:
-        async with asyncio.timeout(seconds):
-            said = await asyncio.get_running_loop().sock_recv(sock, MOST_READ)
+        with during(f"watching {where}"):
+            async with asyncio.timeout(seconds):
+                said = await asyncio.get_running_loop().sock_recv(sock, MOST_READ)
     except TimeoutError:
         return
     if not said:
@@ -67,3 +71,13 @@ async def _expect(sock: socket.socket, where: str, expect: re.Pattern[bytes]) ->
                     raise MissError(waiting(Reason.UNWANTED_ANSWER, f"{where} (no match in {len(said)} bytes)"))
                 raise MissError(waiting(Reason.CLOSED, where, cheap=True))
             said += more
+
+
+def _drain(sock: socket.socket) -> None:
+    """Read what has come unasked: closing a socket over unread bytes resets the connection (RFC 2525, 2.17)."""
+    left = _MOST_DRAINED
+    try:
+        while left > 0 and (said := sock.recv(MOST_READ)):
+            left -= len(said)
+    except OSError:  # nothing there, or no longer connected
+        return
