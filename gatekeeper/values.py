@@ -5,6 +5,7 @@ Shared by the options of the gate and by the options of every kind; knows nothin
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -62,7 +63,7 @@ def shown(seconds: float | None) -> str:
     if not seconds:
         return "0"
     if seconds < 1:
-        return f"{round(seconds * 1000)}ms"
+        return f"{min(round(seconds * 1000), 999)}ms"
     if seconds < 60:  # noqa: PLR2004 - a minute
         return f"{math.floor(seconds * 10) / 10:g}s"
     rest, text = int(seconds), ""
@@ -109,8 +110,10 @@ def one_of(*words: str) -> Callable[[str], str]:
 def pattern(text: str) -> re.Pattern[bytes]:
     """Return a compiled regular expression over bytes (Python's ``re``; ``.`` matches newlines too)."""
     try:
-        return re.compile(text.encode(), re.DOTALL)
-    except (re.error, RecursionError, OverflowError) as error:
+        # What the parser warns of (a set in a set) is the user's business and no line on stderr.
+        with warnings.catch_warnings(action="ignore"):
+            return re.compile(_raw(text), re.DOTALL)
+    except (re.error, ValueError, RecursionError, OverflowError) as error:
         message = f"{quoted(text)} is no regular expression: {error}"
         raise BadValueError(message) from None
 
@@ -128,7 +131,7 @@ def escaped(text: str) -> bytes:
     named = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
     out, position = b"", 0
     for match in re.finditer(r"\\(?:x([0-9a-fA-F]{2})|(.?))", text, re.DOTALL):
-        out += text[position : match.start()].encode()
+        out += _raw(text[position : match.start()])
         position = match.end()
         if match[1]:
             out += bytes([int(match[1], 16)])
@@ -137,15 +140,35 @@ def escaped(text: str) -> bytes:
         else:
             message = rf"\{match[2]} is no escape: write \r, \n, \t, \0, \\ or \xNN"
             raise BadValueError(message)
-    return out + text[position:].encode()
+    return out + _raw(text[position:])
+
+
+def _raw(text: str) -> bytes:
+    # Arguments that are no UTF-8 come with surrogate escapes, and mean the bytes that were typed.
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        message = f"{quoted(text)} holds half of a surrogate pair"
+        raise BadValueError(message) from None
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
     """Return ``; did you mean X?`` for the nearest of the known words, or nothing where none is near."""
     from difflib import get_close_matches  # noqa: PLC0415 - loaded for a typo only
 
-    found = get_close_matches(word.lower(), list(words), n=1, cutoff=0.6)
-    return f"; did you mean {found[0]}?" if found else ""
+    spelled = {each.lower(): each for each in words}
+    found = get_close_matches(word.lower(), list(spelled), n=1, cutoff=0.6)
+    return f"; did you mean {spelled[found[0]]}?" if found else ""
+
+
+def safe_target(url: str) -> str:
+    """Return a target as it may be shown: without user, password, query and fragment; of a command its first word."""
+    kind, _, rest = url.partition(":")
+    if kind == "exec":
+        words = rest.split(maxsplit=1)
+        return f"exec:{words[0]} …" if len(words) > 1 else url
+    shown = re.sub(r"//[^/?#]*@", "//***@", url, count=1)
+    return re.sub(r"[?#].*", "?***", shown, count=1, flags=re.DOTALL)
 
 
 class Option(NamedTuple):
