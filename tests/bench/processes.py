@@ -44,7 +44,7 @@ def run(argv: Sequence[str], statuses: Container[int] = (0,)) -> Ended:
             _, status, usage = os.wait4(process.pid, 0)
             wall = time.monotonic() - start
             process.returncode = os.waitstatus_to_exitcode(status)
-        complaint = _last_line(errors)
+        complaint = "it hung" if process.returncode == -signal.SIGKILL else _last_line(errors)
     if process.returncode not in statuses:
         msg = f"exit status {process.returncode}: {complaint}"
         raise FailedRunError(msg)
