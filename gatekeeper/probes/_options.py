@@ -13,6 +13,10 @@ Options = Mapping[str, tuple[str, ...]]
 K = TypeVar("K")
 
 
+class SecretValueError(BadValueError):
+    """Raised for the text of a secret option; its message says what would be right and does not quote the text."""
+
+
 class BadOptionsError(ValueError):
     """Raised by a kind's ``parse``: pairs of an option's name (empty for the target) and what is wrong with it."""
 
@@ -57,7 +61,8 @@ def build(kind: type[K], options: Options, target: Callable[[], Mapping[str, Any
         try:
             fields[key] = known[key].read(texts)
         except BadValueError as error:
-            wrong.append((key, "is not usable (its text is not shown)" if known[key].secret else str(error)))
+            hidden = known[key].secret and not isinstance(error, SecretValueError)
+            wrong.append((key, "is not usable (its text is not shown)" if hidden else str(error)))
     if wrong:
         raise BadOptionsError(*wrong)
     return kind(**fields)
