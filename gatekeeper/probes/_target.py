@@ -1,5 +1,6 @@
 """The parts of a target that kinds share: a host with a port, a path, an argument vector."""
 
+import os
 import re
 import shlex
 
@@ -7,6 +8,7 @@ from gatekeeper.values import BadValueError, quoted
 
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?", re.ASCII)
 _LAST_PORT = 65535
+_LONGEST_PATH, _LONGEST_NAME = 4096, 255  # PATH_MAX with its NUL, NAME_MAX
 
 
 def rest_of(url: str) -> str:
@@ -70,15 +72,28 @@ def port_number(text: str) -> int:
 
 
 def absolute_path(url: str, example: str) -> str:
-    """Return the path of ``kind:///path``."""
-    path = rest_of(url)
+    """Return the path of ``kind:///path``, its %-escapes replaced (RFC 8089, 2); ``?`` and ``#`` belong to the path."""
+    path = unescaped(rest_of(url))
     if not path.startswith("/"):
         message = f"needs an absolute path: write {example}"
         raise BadValueError(message)
-    if "\0" in path:
-        message = "has a NUL byte in its path"
+    if len(os.fsencode(path)) >= _LONGEST_PATH or any(
+        len(os.fsencode(part)) > _LONGEST_NAME for part in path.split("/")
+    ):
+        message = f"is longer than a path can be ({_LONGEST_PATH - 1} bytes, {_LONGEST_NAME} for each part)"
         raise BadValueError(message)
     return path
+
+
+def unescaped(path: str) -> str:
+    """Return a path with ``%20`` and the like replaced; a percent sign is written ``%25``."""
+    if re.search(r"%(?![0-9A-Fa-f]{2})", path):
+        message = f"{quoted(path)} has a % that begins no escape: write %25 for a percent sign"
+        raise BadValueError(message)
+    if re.search(r"%(?:[01][0-9A-Fa-f]|7[Ff])", path) or not _plain(path):
+        message = "has a control character or half of a surrogate pair in its path"
+        raise BadValueError(message)
+    return os.fsdecode(re.sub(rb"%(..)", lambda match: bytes([int(match[1], 16)]), os.fsencode(path)))
 
 
 def words(command: str) -> tuple[str, ...]:
@@ -88,10 +103,26 @@ def words(command: str) -> tuple[str, ...]:
     except ValueError as error:
         message = f"cannot be split into words: {error}"
         raise BadValueError(message) from None
+    if "\0" in command or not all(map(_plain, argv[:1])) or not _encodable(command):
+        message = "has a character that no command can hold"
+        raise BadValueError(message)
     if not argv or not argv[0]:
         message = "has no command: write exec:'COMMAND ARGUMENT…'"
         raise BadValueError(message)
     return argv
+
+
+def _plain(text: str) -> bool:
+    # Paths are shown, on one line: nobody has control characters in them for a good reason.
+    return _encodable(text) and not re.search(r"[\x00-\x1f\x7f]", text)
+
+
+def _encodable(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
 
 
 def _is_ipv6(text: str) -> bool:
