@@ -140,9 +140,10 @@ class Problem(NamedTuple):
 class BadDeclarationError(ValueError):
     """Raised for a declaration that cannot be used; holds every problem that was found, not only the first."""
 
-    def __init__(self, problems: list[Problem]) -> None:
-        """Take the problems, in the order in which they were found."""
+    def __init__(self, problems: list[Problem], options: "GateOptions | None" = None) -> None:
+        """Take the problems, in the order in which they were found, and the options that were good."""
         self.problems = tuple(problems)
+        self.options = options
         super().__init__("\n".join(map(str, problems)))
 
 
@@ -169,6 +170,13 @@ class Target(NamedTuple):
     url: str
     options: tuple[Given, ...]
     place: str
+
+
+class Source(NamedTuple):
+    """What one place declares: options of the gate, and dependencies."""
+
+    settings: tuple[Given, ...] = ()
+    dependencies: tuple[Declaration, ...] = ()
 
 
 class Setting(NamedTuple):

@@ -163,9 +163,17 @@ class Watch:
         self._news.set()
 
     def _tended(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (error := task.exception()):
+        if self._over:
+            return
+        error = asyncio.InvalidStateError("an attempt was cancelled") if task.cancelled() else task.exception()
+        if error:
             self._fault = self._fault or error
             self._news.set()
+
+
+def unwatched(plan: Plan) -> list[Report]:
+    """Return the reports of a plan of which nothing was attempted."""
+    return [_Ward(dependency).report(0.0) for dependency in plan.dependencies]
 
 
 class _Ward:

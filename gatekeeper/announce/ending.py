@@ -1,0 +1,69 @@
+"""What is said in the end: the files that were asked for, then the log, then whoever listens for readiness.
+
+A file that was asked for and cannot be written is an error for the caller, who keeps the gate shut; a notification
+that does not get through is not.
+"""
+
+import errno
+import os
+
+from gatekeeper import log
+from gatekeeper.announce import files
+from gatekeeper.announce.sdnotify import Notifier
+from gatekeeper.decide import story
+from gatekeeper.log import Log
+from gatekeeper.model import Cause, Gate, GateOptions, State, Verdict
+
+TERMINATION_LOG = "/dev/termination-log"
+BARRIER = 0.25  # seconds; a receiver that does not know BARRIER costs all of it, once
+ERRNO = {
+    Cause.TIMEOUT: errno.ETIMEDOUT,
+    Cause.FAILED: errno.ECONNREFUSED,
+    Cause.SIGNAL: errno.ECANCELED,
+    Cause.FAULT: errno.EIO,
+}
+
+
+def write_files(verdict: Verdict, options: GateOptions) -> None:
+    """Write the report and, where the gate is open, the ready file; raises OSError."""
+    if options.report:
+        files.write_report(options.report, verdict)
+    if options.ready_file and verdict.gate is Gate.OPEN:
+        files.write_whole(options.ready_file, story(verdict) + "\n")
+
+
+def tell_termination_log(text: str, options: GateOptions) -> str | None:
+    """Leave one message where Kubernetes looks for it; return what went wrong, if anything."""
+    path = options.termination_log
+    if path == "off" or (path is None and not os.path.exists(TERMINATION_LOG)):
+        return None
+    return files.write_termination_message(path or TERMINATION_LOG, text)
+
+
+def last_words(verdict: Verdict) -> str:
+    """Return the story and, below it, what is missing, most important first."""
+    missing = [report for report in verdict.dependencies if report.state is not State.READY]
+    missing.sort(key=lambda report: (report.state is not State.FAILED, not report.required))
+    lines = [f"{report.name}: {report.why} ({report.attempts} attempts)" for report in missing]
+    return "\n".join([story(verdict), *lines]) + "\n"
+
+
+def tell_log(verdict: Verdict, logger: Log) -> None:
+    """Log the line that tells the whole story."""
+    if verdict.gate is Gate.CLOSED:
+        logger.say("error", log.CLOSED, summary=story(verdict), cause=verdict.cause.value)
+    else:
+        loud = verdict.cause in (Cause.BYPASS, Cause.CONTINUE)
+        logger.say("warning" if loud else "info", log.OPEN, summary=story(verdict), cause=verdict.cause.value)
+
+
+def tell_manager(verdict: Verdict, notifier: Notifier, *, ready: bool, leaving: bool) -> None:
+    """Tell the service manager; with ``leaving`` the process ends next, and what it said must be read before."""
+    if verdict.gate is Gate.CLOSED:
+        notifier.failure(ERRNO[verdict.cause], story(verdict))
+    else:
+        notifier.status(story(verdict))
+        if ready:
+            notifier.ready()
+    if notifier and leaving:
+        notifier.barrier(BARRIER)

@@ -1,0 +1,80 @@
+"""Arguments: which command, which options and dependencies as text, and the command line that takes over.
+
+Options and dependencies may stand in any order before ``--``; every problem is collected.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from gatekeeper.declare.line import parse_line
+from gatekeeper.model import Declaration, Given, Problem, Source
+from gatekeeper.options import GATE, spelled
+from gatekeeper.values import nearest
+
+_SHORT = {row.short: key for key, row in GATE.items() if row.short}
+
+
+class Arguments(NamedTuple):
+    """What the arguments say. ``command`` is what stands behind ``--``, None without one."""
+
+    source: Source
+    command: tuple[str, ...] | None
+    wants_help: bool
+
+
+def parse_arguments(argv: Sequence[str], problems: list[Problem], environ: Mapping[str, str]) -> Arguments:
+    """Read the arguments behind the name of our own command."""
+    words = list(argv)
+    command: tuple[str, ...] | None = None
+    if "--" in words:
+        at = words.index("--")
+        words, command = words[:at], tuple(words[at + 1 :])
+        if not command or not command[0]:
+            problems.append(Problem("--", "no command follows: write -- COMMAND [ARG]..."))
+    settings: list[Given] = []
+    texts: list[str] = []
+    wants_help = False
+    while words:
+        word = words.pop(0)
+        if word in ("-h", "--help"):
+            wants_help = True
+        elif word.startswith("-"):
+            _option(word, words, settings, problems)
+        else:
+            texts.append(word)
+    parsed = [parse_line(text, f"argument {number}", problems, environ) for number, text in enumerate(texts, 1)]
+    dependencies: tuple[Declaration, ...] = tuple(each for each in parsed if each)
+    return Arguments(Source(tuple(settings), dependencies), command, wants_help)
+
+
+def _option(word: str, words: list[str], settings: list[Given], problems: list[Problem]) -> None:
+    if word.startswith("--"):
+        name, equals, value = word.partition("=")
+        key = name[2:].replace("-", "_")
+    else:
+        name, value = word[:2], word[2:].removeprefix("=")
+        equals = "=" if value else ""
+        key = _SHORT.get(word[1:2], "")
+    row = GATE.get(key)
+    if row is None:
+        known = [spelled(each) for each in GATE]
+        hint = nearest(name, known) or ": --help shows the options"
+        problems.append(Problem(name, f"unknown option{hint}"))
+    elif row.is_flag:
+        _add(settings, Given(key, (value,) if equals else (), spelled(key)), repeatable=True)
+    elif equals:
+        _add(settings, Given(key, (value,), spelled(key)))
+    elif words:
+        _add(settings, Given(key, (words.pop(0),), spelled(key)))
+    else:
+        problems.append(Problem(spelled(key), f"needs a value: write {spelled(key)} {row.metavar}"))
+
+
+def _add(settings: list[Given], given: Given, *, repeatable: bool = False) -> None:
+    """Gather the values of an option that is given more than once, so that the plan can say so."""
+    for index, earlier in enumerate(settings):
+        if earlier.key == given.key:
+            values = given.values if repeatable else earlier.values + given.values
+            settings[index] = Given(given.key, values, given.place)
+            return
+    settings.append(given)

@@ -1,0 +1,49 @@
+"""All places that declare something, in the order of their precedence: arguments, environment, plan file."""
+
+import re
+import sys
+from collections.abc import Mapping
+
+from gatekeeper.declare.environ import dependencies_of
+from gatekeeper.model import Given, Problem, Source
+from gatekeeper.options import DEPENDENCIES, GATE, PREFIX, variable
+from gatekeeper.values import nearest
+
+# Kubernetes sets such variables for a Service whose name begins with "gatekeeper"; they are not meant for us.
+_SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+
+
+def our_variables() -> frozenset[str]:
+    """Return the names of the variables that are ours; a command that takes over does not inherit them."""
+    return frozenset(variable(key) for key in (*GATE, DEPENDENCIES))
+
+
+def gather(arguments: Source, environ: Mapping[str, str], problems: list[Problem]) -> list[Source]:
+    """Return the sources, highest first; reads the plan file that arguments or environment name."""
+    from_environment = _environment(environ, problems)
+    sources = [arguments, from_environment]
+    for source in (arguments, from_environment):
+        named = [given.values[-1] for given in source.settings if given.key == "file" and given.values]
+        if named and named[0]:
+            from gatekeeper.declare.file import read_plan  # noqa: PLC0415 - parsers are loaded for a file only
+
+            plan = read_plan(named[0], sys.stdin.buffer, problems, environ)
+            return [*sources, plan] if plan else sources
+    return sources
+
+
+def _environment(environ: Mapping[str, str], problems: list[Problem]) -> Source:
+    known = {variable(key): key for key in GATE}
+    settings: list[Given] = []
+    dependencies = variable(DEPENDENCIES)
+    for name, value in environ.items():
+        if not name.startswith(PREFIX) or name == dependencies:
+            continue
+        if name in known:
+            if value:  # an empty variable is as good as none, as with NO_COLOR and others
+                settings.append(Given(known[name], (value,), name))
+        elif not _SERVICE_LINK.fullmatch(name):
+            hint = nearest(name, (*known, dependencies)) or "; unset it, or rename it if it is not meant for gatekeeper"
+            problems.append(Problem(name, f"unknown variable{hint}"))
+    text = environ.get(dependencies, "")
+    return Source(tuple(settings), dependencies_of(text, problems, environ) if text.strip() else ())

@@ -1,0 +1,110 @@
+"""From a plan to a verdict, in an event loop: watch, decide, and whoever accompanies the wait.
+
+Every way out is a verdict, or a `FaultError` that carries one; none but `decide` opens the gate.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+from gatekeeper import decide
+from gatekeeper.announce.progress import Progress
+from gatekeeper.decide import Decision
+from gatekeeper.model import Cause, Gate, Plan, State, Verdict
+from gatekeeper.signals import Signals
+from gatekeeper.watch import LETTING_GO, Watch, unwatched
+
+
+class FaultError(RuntimeError):
+    """Raised for a fault in gatekeeper itself; ``verdict`` is the whole report, with the gate closed."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        """Take the verdict that the fault amounts to."""
+        super().__init__(verdict.summary)
+        self.verdict = verdict
+
+
+async def hold(plan: Plan, progress: Progress | None = None, signals: Signals | None = None) -> Verdict:
+    """Hold until the gate opens or can no longer open, or a signal ends the wait."""
+    started = datetime.now(UTC)
+    if progress:
+        progress.begin(plan)
+        watch = Watch(plan, changed=progress.changed, attempted=progress.attempted)
+    else:
+        watch = Watch(plan)
+    decision: Decision = (Gate.CLOSED, Cause.FAULT)
+    try:
+        decision = await _decided(watch, progress, signals)
+    except Exception as error:
+        raise FaultError(_fault(error, watch, started)) from error
+    finally:
+        if progress:
+            progress.end(watch)
+    return decide.conclude(decision, watch.reports(), started, watch.waited)
+
+
+async def look(plan: Plan, signals: Signals | None = None) -> Verdict:
+    """Make one attempt at each dependency and return what that amounts to."""
+    started = datetime.now(UTC)
+    watch = Watch(plan)
+
+    async def once() -> Decision:
+        return decide.at_once(plan, await watch.once())
+
+    try:
+        decision = await _first_of(once(), signals, None)
+    except Exception as error:
+        raise FaultError(_fault(error, watch, started)) from error
+    return decide.conclude(decision, watch.reports(), started, watch.waited)
+
+
+def bypassed(plan: Plan) -> Verdict:
+    """Return the verdict of a gate that opens without a look."""
+    reports = [report._replace(state=State.SKIPPED) for report in unwatched(plan)]
+    summary = f"bypassed: {plan.options.bypass}"
+    return Verdict(Gate.OPEN, Cause.BYPASS, summary, datetime.now(UTC), 0.0, tuple(reports))
+
+
+def fault_of(error: BaseException) -> str:
+    """Return what an exception was and where, without its message: that may quote what nobody should read."""
+    trace, place = error.__traceback__, ""
+    while trace:
+        code = trace.tb_frame.f_code
+        place = f" in {code.co_filename.rpartition('/gatekeeper/')[2]}, line {trace.tb_lineno}"
+        trace = trace.tb_next
+    why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+    return f"a fault in gatekeeper, please report it: {type(error).__name__}{why}{place}"
+
+
+async def _decided(watch: Watch, progress: Progress | None, signals: Signals | None) -> Decision:
+    accompanied = progress.accompany(watch) if progress else None
+    return await _first_of(watch.run(decide.so_far, decide.at_deadline), signals, accompanied)
+
+
+async def _first_of(
+    deciding: Coroutine[Any, Any, Decision], signals: Signals | None, accompanied: Coroutine[Any, Any, None] | None
+) -> Decision:
+    """Return the decision, or that a signal came; a signal that comes together with a decision counts."""
+    decided = asyncio.ensure_future(deciding)
+    tasks: list[asyncio.Future[Any]] = [decided]
+    if accompanied:
+        tasks.append(asyncio.ensure_future(accompanied))
+    if signals:
+        tasks.append(asyncio.ensure_future(signals.wait()))
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done() and task.exception():
+                task.result()
+        if signals and signals.received is not None:
+            return Gate.CLOSED, Cause.SIGNAL
+        return decided.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=2 * LETTING_GO)
+
+
+def _fault(error: BaseException, watch: Watch, started: datetime) -> Verdict:
+    return Verdict(Gate.CLOSED, Cause.FAULT, fault_of(error), started, watch.waited, tuple(watch.reports()))

@@ -1,0 +1,141 @@
+"""What is said on stderr while waiting: structlog's set-up, the names of events, and a sink that never blocks.
+
+Every consumer of records that writes for people or machines goes through `Lines`; a closed, full or stuck stderr
+loses lines and nothing else.
+"""
+
+import os
+import select
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from gatekeeper.model import Outcome, Problem, Report, State
+from gatekeeper.values import shown
+
+WAITING = "gate.waiting"
+STILL_WAITING = "gate.still_waiting"
+OPEN = "gate.open"
+CLOSED = "gate.closed"
+CHANGED = "dependency.changed"
+READY = "dependency.ready"
+FAILED = "dependency.failed"
+ATTEMPTED = "dependency.attempted"
+HANDOVER = "handover.exec"
+NOTE = "gatekeeper.note"
+
+_STDERR = 2
+_LONGEST = 4096  # PIPE_BUF: poll(2) says of a pipe that so much can be written without blocking
+_LAST_CHANCE = 50  # milliseconds
+
+
+class Lines:
+    """Lines on a descriptor, by default stderr: written if there is room for them now, lost if not."""
+
+    def __init__(self, descriptor: int = _STDERR) -> None:
+        """Take the descriptor."""
+        self._descriptor = descriptor
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+
+    def write(self, text: str, *, patient: bool = False) -> None:
+        """Write text, whole lines at a time; ``patient`` waits some milliseconds for room."""
+        data = text.encode(errors="backslashreplace")
+        while data:
+            chunk = data[:_LONGEST]
+            try:
+                if not self._poll.poll(_LAST_CHANCE if patient else 0):
+                    return
+                data = data[os.write(self._descriptor, chunk) :]
+            except OSError:
+                return
+
+
+class Log:
+    """Events by their stable names, as JSON lines or on a console."""
+
+    def __init__(self, lines: Lines, *, json: bool, colours: bool, quiet: bool = False, verbose: bool = False) -> None:
+        """Set nothing up yet: structlog is loaded at the first event."""
+        self._lines, self._json, self._colours = lines, json, colours
+        self._quiet, self.verbose = quiet, verbose
+        self._logger: Any = None
+
+    def say(self, level: str, event: str, **fields: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+        """Log an event; fields that are None are left out."""
+        if self._quiet and level == "info" and event not in (OPEN, CLOSED):
+            return
+        if self._logger is None:
+            self._logger = _logger(self._lines.write, json=self._json, colours=self._colours)
+        said = {key: self._value(value) for key, value in fields.items() if value is not None}
+        getattr(self._logger, level)(event, **said)
+
+    def _value(self, value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
+        """Return seconds as a machine or a person reads them; anything else as it is."""
+        if isinstance(value, float):
+            return round(value, 3) if self._json else shown(value)
+        return value
+
+    def note(self, problem: str) -> None:
+        """Warn of something that is no reason to stop."""
+        self.say("warning", NOTE, detail=problem)
+
+    def changed(self, report: Report) -> None:
+        """Log a change of state or reason."""
+        event = {State.READY: READY, State.FAILED: FAILED}.get(report.state, CHANGED)
+        level = {State.FAILED: "error", State.SKIPPED: "warning"}.get(report.state, "info")
+        self.say(level, event, **_fields(report))
+
+    def attempted(self, report: Report, outcome: Outcome) -> None:
+        """Log an attempt; called only where every attempt is asked for."""
+        found = {"state": outcome.state.value, "reason": outcome.reason.value, "detail": outcome.detail or None}
+        self.say("debug", ATTEMPTED, **(_fields(report) | found))
+
+
+def tell_problems(lines: Lines, problems: tuple[Problem, ...]) -> None:
+    """Write every problem of a declaration, a line each."""
+    head = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
+    text = "".join(f"{problem}\n" for problem in problems)
+    lines.write(f"gatekeeper: {head}, nothing was probed\n{text}", patient=True)
+
+
+def _fields(report: Report) -> dict[str, Any]:
+    return {
+        "name": report.name,
+        "target": report.target if report.target != report.name else None,
+        "state": report.state.value,
+        "reason": report.reason.value,
+        "detail": report.detail or None,
+        "attempts": report.attempts,
+        "waited": report.waited,
+    }
+
+
+def _logger(write: Callable[[str], None], *, json: bool, colours: bool) -> Any:  # noqa: ANN401 - structlog's own type
+    import structlog  # noqa: PLC0415 - a sixth of the start, loaded while the first attempts are on their way
+
+    renderer: Any = (
+        structlog.processors.JSONRenderer(ensure_ascii=False) if json else structlog.dev.ConsoleRenderer(colors=colours)
+    )
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    return structlog.wrap_logger(
+        _Sink(write),
+        processors=[structlog.processors.add_log_level, stamp, _in_order, renderer],
+        wrapper_class=structlog.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _in_order(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> dict[str, Any]:
+    """Put what every line has in front."""
+    return {key: fields.pop(key) for key in ("timestamp", "level", "event")} | dict(fields)
+
+
+class _Sink:
+    """The end of structlog's chain: whatever the level, a line is a line."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+
+    def msg(self, line: str) -> None:
+        self._write(line + "\n")
+
+    debug = info = warning = error = msg

@@ -1,0 +1,109 @@
+"""What stdout shows: the table of ``check``, the plan, the kinds, the help. Text in, text out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gatekeeper.model import Plan, Setting, Verdict
+from gatekeeper.options import COMMANDS, COMMON, GATE, spelled
+from gatekeeper.probes import KINDS, load
+from gatekeeper.probes._options import options_of
+from gatekeeper.screen import table
+from gatekeeper.values import shown
+
+USAGE = {
+    "wait": (
+        "[OPTION]... [DEPENDENCY]... [-- COMMAND [ARG]...]",
+        "hold until the gate opens, then exit 0 or become COMMAND",
+    ),
+    "check": ("[OPTION]... [DEPENDENCY]...", "make one attempt at each dependency; exit 0 or 1"),
+    "plan": ("[OPTION]... [DEPENDENCY]...", "print what would be probed and where it came from; probe nothing"),
+    "kinds": ("[KIND]", "list the probe kinds, or one with its options"),
+    "demo": ("", "show the main job in ten seconds, on dependencies it starts itself"),
+}
+
+
+def help_page(command: str | None = None) -> str:
+    """Return the help of a command, or of them all."""
+    if command not in ("wait", "check", "plan"):
+        rows = [[f"  gatekeeper {name} {USAGE[name][0]}".rstrip(), USAGE[name][1]] for name in COMMANDS]
+        body = "".join(f"{usage}\n      {text}\n" for usage, text in rows)
+        return f"Holds a program's start until what it needs is really there.\n\n{body}\n{_DEPENDENCY}"
+    rows = [["  " + _option(key), f"{row.option.help} [{row.default}]"] for key, row in GATE.items()]
+    usage, text = USAGE[command]
+    return f"gatekeeper {command} {usage}\n{text}\n\n{_DEPENDENCY}\n{table(rows)}"
+
+
+_DEPENDENCY = (
+    "DEPENDENCY is [NAME=]TARGET [OPTION=VALUE | FLAG]... in one argument, as 'db=tcp://postgres:5432 timeout=2m'.\n"
+    "`gatekeeper kinds` lists the targets. Each option has an environment twin: --timeout is GATEKEEPER_TIMEOUT.\n"
+)
+
+
+def check_page(verdict: Verdict) -> str:
+    """Return one row for each dependency and the summary."""
+    rows = [["NAME", "STATE", "REASON", "TIME", "DETAIL"]]
+    rows += [
+        [report.name, report.state, report.reason, shown(report.waited) if report.waited else "-", report.detail]
+        for report in verdict.dependencies
+    ]
+    return f"{table(rows)}{verdict.summary}\n"
+
+
+def plan_page(plan: Plan) -> str:
+    """Return every dependency with every value and its origin, then the gate's."""
+    text = ""
+    for dependency in plan.dependencies:
+        text += f"{dependency.name}: {dependency.target} ({dependency.origin})\n{_settings(dependency.settings)}\n"
+    return f"{text}gate:\n{_settings(plan.settings)}"
+
+
+def plan_data(plan: Plan) -> dict[str, Any]:
+    """Return the same as plain data, ready for JSON."""
+    return {
+        "dependencies": [
+            {
+                "name": dependency.name,
+                "kind": dependency.kind,
+                "target": dependency.target,
+                "required": not dependency.optional,
+                "origin": dependency.origin,
+                "options": _data(dependency.settings),
+            }
+            for dependency in plan.dependencies
+        ],
+        "gate": _data(plan.settings),
+    }
+
+
+def kinds_page() -> str:
+    """Return a line for each kind."""
+    return table(
+        [["KIND", "READY WHEN", "EXAMPLE"], *([kind, _first_line(load(kind)), load(kind).EXAMPLE] for kind in KINDS)]
+    )
+
+
+def kind_page(kind: str) -> str:
+    """Return one kind with its options, its own and those that every kind takes, and an example."""
+    maker = load(kind)
+    own = [["  " + name, option.help] for name, option in options_of(maker).items()]
+    common = [["  " + name, option.help] for name, option in COMMON.items()]
+    shared = f"every kind takes:\n{table(common)}"
+    return f"{kind}: {_first_line(maker)}\n\n  {maker.EXAMPLE}\n\n{kind} takes:\n{table(own)}\n{shared}"
+
+
+def _first_line(maker: type) -> str:
+    return (maker.__doc__ or "").partition("\n")[0].rstrip(".")
+
+
+def _option(key: str) -> str:
+    row = GATE[key]
+    short = f"-{row.short}, " if row.short else "    "
+    return f"{short}{spelled(key)} {row.metavar}".rstrip()
+
+
+def _settings(settings: Sequence[Setting]) -> str:
+    return table([["  " + setting.key, setting.text, setting.origin] for setting in settings]) if settings else ""
+
+
+def _data(settings: Sequence[Setting]) -> dict[str, dict[str, str]]:
+    return {setting.key: {"value": setting.text, "origin": setting.origin} for setting in settings}

@@ -1,0 +1,224 @@
+"""What declarations mean: text becomes one Plan, or every problem of it at once. Probes nothing.
+
+Sources come highest first: what an earlier one says replaces what a later one says, a dependency always whole.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gatekeeper.model import (
+    Alternative,
+    BadDeclarationError,
+    Declaration,
+    Dependency,
+    GateOptions,
+    Given,
+    Plan,
+    Problem,
+    Setting,
+    Source,
+    Target,
+)
+from gatekeeper.options import COMMON, GATE
+from gatekeeper.probes import KINDS, load
+from gatekeeper.probes._options import BadOptionsError, options_of
+from gatekeeper.values import BadValueError, Option, nearest, safe_target
+
+OPTIONAL_TIMEOUT = "10s"
+_INHERITED = ("attempt_timeout", "interval", "max_interval", "successes", "stable_for")
+
+
+def make_plan(sources: Sequence[Source], problems: Iterable[Problem] = ()) -> Plan:
+    """Return the plan; raises `BadDeclarationError` with every problem, those that were found before included."""
+    found = list(problems)
+    options, settings = _gate_options(sources, found)
+    declared = _by_name(sources, found)
+    made = [_dependency(name, text, settings, found) for name, text in declared.items()]
+    dependencies = [dependency for dependency in made if dependency]
+    _check_order(dependencies, declared, found)
+    if not declared and not found:
+        how = "name one as an argument (tcp://db:5432), in GATEKEEPER_DEPENDENCIES, or in a plan file (--file)"
+        found.append(Problem("dependencies", f"there is none: {how}"))
+    if found:
+        raise BadDeclarationError(list(dict.fromkeys(found)), options)
+    return Plan(tuple(dependencies), options, tuple(settings.values()))
+
+
+def _gate_options(sources: Sequence[Source], problems: list[Problem]) -> tuple[GateOptions, dict[str, Setting]]:
+    values: dict[str, Any] = {}
+    settings = {key: Setting(key, row.default, "default") for key, row in GATE.items()}
+    for source in sources:
+        for given in source.settings:
+            row = GATE.get(given.key)
+            if row is None:
+                known = [*GATE, "dependencies"]
+                problems.append(Problem(given.place, f"unknown option{nearest(given.key, known) or _known(known)}"))
+                continue
+            value = _read(row.option, given, problems)
+            if given.key not in values:
+                values[given.key] = value
+                settings[given.key] = Setting(given.key, _text(row.option, given), given.place)
+    _check_pauses(values, settings["max_interval"].origin, problems)
+    return GateOptions(**{key: value for key, value in values.items() if value is not _BAD}), settings
+
+
+def _by_name(sources: Sequence[Source], problems: list[Problem]) -> dict[str, Declaration]:
+    """Return the declarations by name, in the order in which files, variables and arguments say them."""
+    named: dict[str, Declaration] = {}
+    for source in reversed(sources):
+        here: dict[str, Declaration] = {}
+        for declaration in source.dependencies:
+            name = declaration.name or "|".join(safe_target(target.url) for target in declaration.targets)
+            if name in here:
+                first = here[name].origin
+                problems.append(
+                    Problem(declaration.origin, f"the name {name} is used by {first} already: give it another")
+                )
+            here.setdefault(name, declaration)
+        named.update(here)
+    return named
+
+
+def _dependency(
+    name: str, text: Declaration, gate: Mapping[str, Setting], problems: list[Problem]
+) -> Dependency | None:
+    before = len(problems)
+    common = {given.key: given for given in text.options if given.key in COMMON}
+    own = tuple(given for given in text.options if given.key not in COMMON)
+    alternatives = [_alternative(target, own, problems) for target in text.targets]
+    values, settings = _common(common, gate, problems)
+    own_settings = [made[1] for made in alternatives if made]
+    if values.get("need", 1) > len(text.targets):
+        place = common["need"].place
+        problems.append(Problem(place, f"{values['need']} are needed of {len(text.targets)}: write at most that many"))
+    _check_pauses(values, common["max_interval"].place if "max_interval" in common else text.origin, problems)
+    if len(problems) > before:
+        return None
+    return Dependency(
+        name=name,
+        origin=text.origin,
+        alternatives=tuple(made[0] for made in alternatives if made),
+        settings=(*settings, *dict.fromkeys(setting for each in own_settings for setting in each)),
+        **values,
+    )
+
+
+def _common(
+    given: Mapping[str, Given], gate: Mapping[str, Setting], problems: list[Problem]
+) -> tuple[dict[str, Any], list[Setting]]:
+    """Return the options that every kind takes as values and as text, the gate's where the dependency is silent."""
+    values: dict[str, Any] = {}
+    settings: list[Setting] = []
+    for key, option in COMMON.items():
+        if key in given:
+            values[key] = _read(option, given[key], problems)
+            settings.append(Setting(key, _text(option, given[key]), given[key].place))
+        elif key in _INHERITED:
+            setting = gate[key]
+            settings.append(setting)
+            if setting.origin != "default":
+                values[key] = _quiet(option, setting.text)
+    if values.get("optional") and "timeout" not in given:
+        values["timeout"] = _quiet(COMMON["timeout"], OPTIONAL_TIMEOUT)
+        settings.insert(0, Setting("timeout", OPTIONAL_TIMEOUT, "default"))
+    elif "timeout" not in given:
+        settings.insert(0, gate["timeout"])
+    return {key: value for key, value in values.items() if value is not _BAD}, settings
+
+
+def _alternative(
+    target: Target, shared: tuple[Given, ...], problems: list[Problem]
+) -> tuple[Alternative, tuple[Setting, ...]] | None:
+    """Return the probe of one target, with its own options as settings, or None where there were problems."""
+    kind = target.url.partition(":")[0].lower()
+    if kind not in KINDS:
+        hint = nearest(kind, KINDS) or _known(KINDS)
+        problems.append(Problem(target.place, f"unknown kind {kind}{hint}"))
+        return None
+    maker = load(kind)
+    known = options_of(maker)
+    given = {each.key: each for each in (*shared, *target.options)}
+    unknown = [each for each in given.values() if each.key not in known]
+    problems.extend(Problem(each.place, _unknown_option(kind, each.key, known)) for each in unknown)
+    try:
+        usable = {key: each.values for key, each in given.items() if key in known}
+        probe = maker.parse(target.url, usable)
+    except BadOptionsError as error:
+        for key, message in error.wrong:
+            place = given[key].place if key in given else target.place
+            problems.append(Problem(place, message if key in given or not key else f"{key}: {message}"))
+        return None
+    settings = tuple(Setting(key, _text(known[key], given[key]), given[key].place) for key in usable)
+    return None if unknown else (Alternative(kind, safe_target(target.url), probe), settings)
+
+
+def _unknown_option(kind: str, key: str, known: Mapping[str, Option]) -> str:
+    if key in COMMON:
+        return f"{key} is said of the dependency, not of one of its alternatives"
+    words = [*known, *COMMON]
+    return f"{kind} has no option {key}{nearest(key, words) or _known(words)}"
+
+
+def _check_order(
+    dependencies: Sequence[Dependency], declared: Mapping[str, Declaration], problems: list[Problem]
+) -> None:
+    after = {dependency.name: dependency.after for dependency in dependencies}
+    for dependency in dependencies:
+        place = next((given.place for given in declared[dependency.name].options if given.key == "after"), "")
+        for name in dependency.after:
+            if name not in declared:
+                hint = nearest(name, declared) or _known(list(declared))
+                problems.append(Problem(place, f"there is no dependency named {name}{hint}"))
+        if circle := _circle(dependency.name, after):
+            problems.append(Problem(place, f"goes in a circle: {' after '.join(circle)}"))
+
+
+def _circle(start: str, after: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the way from a dependency back to itself, or nothing."""
+    seen: dict[str, str] = {}
+    left = [start]
+    while left:
+        name = left.pop()
+        for before in after.get(name, ()):
+            if before == start:
+                way = [start, name]
+                while way[-1] != start:
+                    way.append(seen[way[-1]])
+                return [way[0], *reversed(way[1:])] if len(way) > 2 else [start, start]  # noqa: PLR2004 - a pair
+            if before not in seen:
+                seen[before] = name
+                left.append(before)
+    return []
+
+
+def _check_pauses(values: Mapping[str, Any], place: str, problems: list[Problem]) -> None:
+    shortest, longest = values.get("interval"), values.get("max_interval")
+    if isinstance(shortest, float) and isinstance(longest, float) and shortest > longest:
+        problems.append(Problem(place, "max_interval is shorter than interval: make it as long at least"))
+
+
+_BAD = object()
+
+
+def _read(option: Option, given: Given, problems: list[Problem]) -> Any:  # noqa: ANN401 - of as many types as options
+    try:
+        return option.read(given.values)
+    except BadValueError as error:
+        problems.append(Problem(given.place, str(error)))
+        return _BAD
+
+
+def _quiet(option: Option, text: str) -> Any:  # noqa: ANN401 - of as many types as options
+    """Read a text again that has been read (and complained of) where it was said."""
+    try:
+        return option.read((text,))
+    except BadValueError:
+        return _BAD
+
+
+def _text(option: Option, given: Given) -> str:
+    return "***" if option.secret else ", ".join(given.values) or "true"
+
+
+def _known(words: Iterable[str]) -> str:
+    return f"; known are {', '.join(words)}"
