@@ -1,0 +1,1 @@
+"""Saying so: what the verdict is told with. The rooms know nothing of one another."""

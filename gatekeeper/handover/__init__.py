@@ -1,0 +1,1 @@
+"""The end of the way: the program becomes the command, or leaves."""

@@ -1,0 +1,39 @@
+"""Leave the process, at once: no thread is waited for, because one may hang in getaddrinfo for as long as it likes."""
+
+import os
+import sys
+from contextlib import suppress
+from threading import Thread
+from typing import NoReturn
+
+_PATIENCE = 0.1
+
+
+def leave(status: int) -> NoReturn:
+    """Exit with ``status`` (0 to 255), after `flush`."""
+    flush()
+    os._exit(status)
+
+
+def flush() -> None:
+    """Write out what stdout and stderr still hold, waiting at most a tenth of a second; never raises.
+
+    For what is left over when it ends. A command that prints a report flushes it itself, and waits: a pager may take
+    its time, but a stuck one must not hold a signal or the deadline.
+    """
+    # Only another thread can be left alone with a write that blocks, or with a lock that a blocked thread holds.
+    writer = Thread(target=_flush_streams, daemon=True)
+    with suppress(RuntimeError, MemoryError):  # no threads left: what is buffered goes, as the process does
+        writer.start()
+        writer.join(_PATIENCE)
+
+
+def died_of(number: int) -> int:
+    """Return the exit status that says "ended by this signal", as shells have it: 128+n."""
+    return 128 + number
+
+
+def _flush_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # full, hung up; closed; never open (None)
+            stream.flush()
