@@ -4,9 +4,6 @@ A regular file is written whole: a reader sees the old one or the new one, never
 second for whoever reads a pipe. What is not a regular file is never replaced by one.
 """
 
-# ruff: noqa: PTH104, PTH108, PTH110, PTH114, PTH115, PTH116, PTH118, PTH119, PTH120 - pathlib takes longer to load
-# than all of this, and these lines stand on every start's way
-
 import errno
 import os
 import select

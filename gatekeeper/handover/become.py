@@ -6,8 +6,6 @@ One thing cannot be put back: CPython ignores SIGPIPE and SIGXFSZ before it runs
 ignored before is not known; the command gets the default.
 """
 
-# ruff: noqa: PTH110, PTH112, PTH118, PTH123 - pathlib alone takes as long to load as the rest of a start's imports
-
 import errno
 import os
 import signal
@@ -58,14 +56,14 @@ def take_stock() -> Stock:
     return Stock(frozenset(ignored) - _IGNORED_BY_CPYTHON, frozenset(blocked), _given_lc_ctype())
 
 
-def become(command: Sequence[str], environ: Mapping[str, str], ours: Collection[str], stock: Stock) -> Failure:
+def become(command: Sequence[str], environ: Mapping[str, str], stock: Stock, ours: Collection[str]) -> Failure:
     """Execute ``command`` in place of this process; returns only where that fails.
 
     The program is looked for as execvp(3) does, in the PATH of the command's environment, which is ``environ`` without
     the variables named in ``ours``. To be called in the main thread, after what our streams hold was flushed. A caller
     that must not lose a signal blocks it, looks whether it came, and calls: it is let through when it is lethal again.
     """
-    given = _environment(environ, ours, stock)
+    given = _environment(environ, stock, ours)
     before = _put_back_signals(stock)
     failure = _execute(command, given)
     for number, handler in before:
@@ -95,7 +93,7 @@ def _given_lc_ctype() -> str | None:
     return os.fsdecode(given[0]) if given else None
 
 
-def _environment(environ: Mapping[str, str], ours: Collection[str], stock: Stock) -> dict[str, str]:
+def _environment(environ: Mapping[str, str], stock: Stock, ours: Collection[str]) -> dict[str, str]:
     # An entry without a name (`=x`) can be inherited, and execve of CPython refuses it.
     given = {name: value for name, value in environ.items() if name and name not in ours}
     if stock.lc_ctype is None:
