@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from gatekeeper import log
-from gatekeeper.announce import ending, files, s6
+from gatekeeper.announce import ending, files
 from gatekeeper.announce.progress import Progress
 from gatekeeper.announce.sdnotify import Notifier
 from gatekeeper.declare.argv import parse_arguments
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 EX_OK, EX_NOT_READY, EX_USAGE, EX_UNAVAILABLE, EX_SOFTWARE, EX_TIMEOUT, EX_SIGNAL = 0, 1, 2, 69, 70, 124, 128
 NOTIFY_SOCKET = "NOTIFY_SOCKET"
-_STDOUT, _STDERR = 1, 2
+_STDERR = 2
 
 
 class Declared(NamedTuple):
@@ -61,11 +61,13 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def _run(argv: list[str], stock: Stock, lines: Lines) -> int:
     name = argv[0] if argv else ""
     if name in ("-h", "--help", "help"):
-        return _print(_pages().help_page())
+        _pages().put(_pages().help_page())
+        return EX_OK
     if name == "--version":
         from gatekeeper import __version__  # noqa: PLC0415 - for this one command
 
-        return _print(f"gatekeeper {__version__}\n")
+        _pages().put(f"gatekeeper {__version__}\n")
+        return EX_OK
     if name not in COMMANDS:
         what = f"unknown command {name}" if name else "no command"
         hint = f"; write gatekeeper wait {name}" if "://" in name else nearest(name, COMMANDS)
@@ -96,7 +98,7 @@ def _wait(argv: list[str], stock: Stock, lines: Lines) -> int:
     logger = _logger(plan.options, lines)
     notifier = _prepared(plan.options, notifier, logger)
     verdict = bypassed(plan) if plan.options.bypass else _held(plan, signals, logger, notifier, lines)
-    verdict = _announced(verdict, plan.options, logger, notifier, handing_over=command is not None)
+    verdict = ending.announce(verdict, plan.options, logger, notifier, handing_over=command is not None)
     if verdict.gate is Gate.CLOSED:
         return _status(verdict, signals)
     return EX_OK if command is None else _handed_over(command, plan.options, signals, stock, logger, notifier)
@@ -106,7 +108,7 @@ def _declared(command_name: str, argv: Sequence[str]) -> Declared:
     problems: list[Problem] = []
     arguments = parse_arguments(argv, problems, os.environ)
     if arguments.wants_help:
-        _print(_pages().help_page(command_name))
+        _pages().put(_pages().help_page(command_name))
         return Declared(None, None)
     if arguments.command is not None and command_name != "wait":
         problems.append(Problem("--", f"{command_name} starts no command: write gatekeeper wait … -- COMMAND"))
@@ -146,8 +148,7 @@ def _refused(error: BadDeclarationError, lines: Lines, notifier: Notifier) -> in
 
 def _prepared(options: GateOptions, notifier: Notifier, logger: Log) -> Notifier:
     """Take down what an earlier run left; return the notifier that is to be used."""
-    if options.ready_file:
-        files.remove(options.ready_file)
+    ending.take_back(options)
     if options.notify == "off":
         notifier.close()
         return Notifier(None)
@@ -169,30 +170,6 @@ def _held(plan: Plan, signals: Signals, logger: Log, notifier: Notifier, lines: 
         return fault.verdict
 
 
-def _announced(
-    verdict: Verdict, options: GateOptions, logger: Log, notifier: Notifier, *, handing_over: bool
-) -> Verdict:
-    """Tell everyone, and return the verdict: a file that was asked for and cannot be written keeps the gate shut."""
-    try:
-        ending.write_files(verdict, options)
-    except OSError as error:
-        verdict = verdict._replace(
-            gate=Gate.CLOSED, cause=Cause.FAULT, summary=f"{error.filename} cannot be written: {error.strerror}"
-        )
-        _take_back(options)
-    handing_over = handing_over and verdict.gate is Gate.OPEN
-    # The message of a container that goes on as the command is the command's to leave.
-    problem = ending.tell_termination_log("" if handing_over else ending.last_words(verdict), options)
-    if problem:
-        logger.note(problem)
-    ending.tell_log(verdict, logger)
-    ready = options.notify == "ready" or (options.notify == "auto" and not handing_over)
-    ending.tell_manager(verdict, notifier, ready=ready, leaving=not handing_over)
-    if options.notify_fd is not None and verdict.gate is Gate.OPEN and (lost := s6.newline_on(options.notify_fd)):
-        logger.note(lost)
-    return verdict
-
-
 def _handed_over(
     command: tuple[str, ...], options: GateOptions, signals: Signals, stock: Stock, logger: Log, notifier: Notifier
 ) -> int:
@@ -202,19 +179,14 @@ def _handed_over(
     if options.notify == "ready":
         removed.add(NOTIFY_SOCKET)
     if signals.received is not None:
-        _take_back(options)
+        ending.take_back(options)
         return EX_SIGNAL + signals.received
     failure = become(command, os.environ, stock, removed)
-    _take_back(options)
+    ending.take_back(options)
     logger.say("error", log.CLOSED, summary=failure.reason, cause=Cause.FAILED.value)
     ending.tell_termination_log(failure.reason + "\n", options)
     notifier.failure(errno.ENOEXEC, failure.reason)
     return failure.status
-
-
-def _take_back(options: GateOptions) -> None:
-    if options.ready_file:
-        files.remove(options.ready_file)
 
 
 def _status(verdict: Verdict, signals: Signals) -> int:
@@ -236,10 +208,11 @@ def _check(argv: list[str], lines: Lines) -> int:
     options = declared.plan.options
     if options.report:
         files.write_report(options.report, verdict)
-    written = _print(_json(verdict.as_dict()) if options.output == "json" else _pages().check_page(verdict))
+    pages = _pages()
+    pages.put(pages.as_json(verdict.as_dict()) if options.output == "json" else pages.check_page(verdict))
     if verdict.cause in (Cause.SIGNAL, Cause.FAULT):
         return _status(verdict, signals)
-    return written or (EX_OK if verdict else EX_NOT_READY)
+    return EX_OK if verdict else EX_NOT_READY
 
 
 def _plan(argv: list[str], _lines: Lines) -> int:
@@ -247,19 +220,22 @@ def _plan(argv: list[str], _lines: Lines) -> int:
     if plan is None:
         return EX_OK
     pages = _pages()
-    return _print(_json(pages.plan_data(plan)) if plan.options.output == "json" else pages.plan_page(plan))
+    pages.put(pages.as_json(pages.plan_data(plan)) if plan.options.output == "json" else pages.plan_page(plan))
+    return EX_OK
 
 
 def _kinds(argv: list[str], _lines: Lines) -> int:
     pages = _pages()
-    if not argv or argv[0] in ("-h", "--help"):
-        return _print(pages.kinds_page())
     if len(argv) > 1:
         raise BadDeclarationError([Problem("kinds", "takes one KIND at most")])
+    if not argv or argv[0] in ("-h", "--help"):
+        pages.put(pages.kinds_page())
+        return EX_OK
     if argv[0] not in pages.KINDS:
         hint = nearest(argv[0], pages.KINDS) or f"; known are {', '.join(pages.KINDS)}"
         raise BadDeclarationError([Problem("kinds", f"unknown kind {argv[0]}{hint}")])
-    return _print(pages.kind_page(argv[0]))
+    pages.put(pages.kind_page(argv[0]))
+    return EX_OK
 
 
 def _demo(argv: list[str], _lines: Lines) -> int:
@@ -280,23 +256,6 @@ def _logger(options: GateOptions, lines: Lines) -> Log:
     json = options.log_format == "json" or (options.log_format == "auto" and not terminal)
     colours = not json and wants_colour(os.environ, _STDERR)
     return Log(lines, json=json, colours=colours, quiet=options.quiet, verbose=options.verbose)
-
-
-def _print(text: str) -> int:
-    """Write to stdout; a reader that went away is its own business, a full disk is a fault."""
-    data = text.encode(errors="backslashreplace")
-    try:
-        while data:
-            data = data[os.write(_STDOUT, data) :]
-    except BrokenPipeError:
-        return EX_OK
-    return EX_OK
-
-
-def _json(data: dict[str, Any]) -> str:
-    import json  # noqa: PLC0415 - for --output json only
-
-    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
 def _pages() -> ModuleType:

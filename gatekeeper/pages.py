@@ -1,5 +1,7 @@
-"""What stdout shows: the table of ``check``, the plan, the kinds, the help. Text in, text out."""
+"""What stdout shows: the table of ``check``, the plan, the kinds, the help. Every page is made as text first."""
 
+import contextlib
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +12,7 @@ from gatekeeper.probes._options import options_of
 from gatekeeper.screen import table
 from gatekeeper.values import shown
 
+_STDOUT = 1
 USAGE = {
     "wait": (
         "[OPTION]... [DEPENDENCY]... [-- COMMAND [ARG]...]",
@@ -89,6 +92,21 @@ def kind_page(kind: str) -> str:
     common = [["  " + name, option.help] for name, option in COMMON.items()]
     shared = f"every kind takes:\n{table(common)}"
     return f"{kind}: {_first_line(maker)}\n\n  {maker.EXAMPLE}\n\n{kind} takes:\n{table(own)}\n{shared}"
+
+
+def as_json(data: dict[str, Any]) -> str:
+    """Return one JSON object as text."""
+    import json  # noqa: PLC0415 - for --output json only
+
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+
+
+def put(text: str) -> None:
+    """Write all of it to stdout; a reader that went away is its own business. Raises OSError (a full disk)."""
+    data = text.encode(errors="backslashreplace")
+    with contextlib.suppress(BrokenPipeError):
+        while data:
+            data = data[os.write(_STDOUT, data) :]
 
 
 def _first_line(maker: type) -> str:

@@ -8,7 +8,7 @@ import errno
 import os
 
 from gatekeeper import log
-from gatekeeper.announce import files
+from gatekeeper.announce import files, s6
 from gatekeeper.announce.sdnotify import Notifier
 from gatekeeper.decide import story
 from gatekeeper.log import Log
@@ -24,8 +24,34 @@ ERRNO = {
 }
 
 
-def write_files(verdict: Verdict, options: GateOptions) -> None:
-    """Write the report and, where the gate is open, the ready file; raises OSError."""
+def announce(verdict: Verdict, options: GateOptions, logger: Log, notifier: Notifier, *, handing_over: bool) -> Verdict:
+    """Tell everyone, and return the verdict: a file that was asked for and cannot be written keeps the gate shut."""
+    try:
+        _write_files(verdict, options)
+    except OSError as error:
+        why = f"{error.filename} cannot be written: {error.strerror}"
+        verdict = verdict._replace(gate=Gate.CLOSED, cause=Cause.FAULT, summary=why)
+        take_back(options)
+    handing_over = handing_over and verdict.gate is Gate.OPEN
+    # The message of a container that goes on as the command is the command's to leave.
+    problem = tell_termination_log("" if handing_over else _last_words(verdict), options)
+    if problem:
+        logger.note(problem)
+    _tell_log(verdict, logger)
+    ready = options.notify == "ready" or (options.notify == "auto" and not handing_over)
+    _tell_manager(verdict, notifier, ready=ready, leaving=not handing_over)
+    if options.notify_fd is not None and verdict.gate is Gate.OPEN and (lost := s6.newline_on(options.notify_fd)):
+        logger.note(lost)
+    return verdict
+
+
+def take_back(options: GateOptions) -> None:
+    """Remove the ready file, which an earlier run left or which turned out to be too early; raises OSError."""
+    if options.ready_file:
+        files.remove(options.ready_file)
+
+
+def _write_files(verdict: Verdict, options: GateOptions) -> None:
     if options.report:
         files.write_report(options.report, verdict)
     if options.ready_file and verdict.gate is Gate.OPEN:
@@ -40,7 +66,7 @@ def tell_termination_log(text: str, options: GateOptions) -> str | None:
     return files.write_termination_message(path or TERMINATION_LOG, text)
 
 
-def last_words(verdict: Verdict) -> str:
+def _last_words(verdict: Verdict) -> str:
     """Return the story and, below it, what is missing, most important first."""
     missing = [report for report in verdict.dependencies if report.state is not State.READY]
     missing.sort(key=lambda report: (report.state is not State.FAILED, not report.required))
@@ -48,7 +74,7 @@ def last_words(verdict: Verdict) -> str:
     return "\n".join([story(verdict), *lines]) + "\n"
 
 
-def tell_log(verdict: Verdict, logger: Log) -> None:
+def _tell_log(verdict: Verdict, logger: Log) -> None:
     """Log the line that tells the whole story."""
     if verdict.gate is Gate.CLOSED:
         logger.say("error", log.CLOSED, summary=story(verdict), cause=verdict.cause.value)
@@ -57,7 +83,7 @@ def tell_log(verdict: Verdict, logger: Log) -> None:
         logger.say("warning" if loud else "info", log.OPEN, summary=story(verdict), cause=verdict.cause.value)
 
 
-def tell_manager(verdict: Verdict, notifier: Notifier, *, ready: bool, leaving: bool) -> None:
+def _tell_manager(verdict: Verdict, notifier: Notifier, *, ready: bool, leaving: bool) -> None:
     """Tell the service manager; with ``leaving`` the process ends next, and what it said must be read before."""
     if verdict.gate is Gate.CLOSED:
         notifier.failure(ERRNO[verdict.cause], story(verdict))
