@@ -71,7 +71,8 @@ def outcome_of(error: OSError, where: str) -> Outcome:
     """Return what an error of the operating system says about the other side."""
     if isinstance(error, ConnectionRefusedError):
         return waiting(Reason.REFUSED, where, cheap=True, gone=True)
-    if isinstance(error, ConnectionError):
+    # A connection that was reset between two calls is one that is not connected.
+    if isinstance(error, ConnectionError) or error.errno == errno.ENOTCONN:
         return waiting(Reason.RESET, where, cheap=True)
     if isinstance(error, TimeoutError):
         return waiting(Reason.TIMED_OUT, f"connecting to {where}")
