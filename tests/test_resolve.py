@@ -1,0 +1,141 @@
+"""Names to addresses: what a name, a missing name and a hanging nameserver do to an attempt."""
+
+import asyncio
+import resource
+import socket
+
+import namespace
+import pytest
+
+from gatekeeper.resolve import Peer, resolve
+
+# A nameserver for the namespace: ok.test is 127.0.0.9, anything with "hang" in it gets no answer, the rest is NXDOMAIN.
+NAMESERVER = """
+import asyncio, os, socket, threading, time
+from gatekeeper.probes.tcp import Tcp
+from gatekeeper.resolve import UnresolvedError, resolve
+
+asked = []
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("127.0.0.1", 53))
+
+def answer():
+    while True:
+        query, client = server.recvfrom(512)
+        asked.append(query)
+        if b"hang" in query:
+            continue
+        is_a, known = query[-4:-2] == bytes([0, 1]), b"ok" in query
+        flags = bytes([0x81, 0x80 if known else 0x83])
+        record = bytes.fromhex("c00c00010001000000010004 7f000009") if known and is_a else b""
+        count = bytes([0, 1 if record else 0])
+        end = query.index(0, 12) + 5
+        server.sendto(query[:2] + flags + query[4:6] + count + bytes(4) + query[12:end] + record, client)
+
+threading.Thread(target=answer, daemon=True).start()
+"""
+
+
+def in_namespace(script: str) -> str:
+    """Run a script beside the nameserver, leaving as the gate does: without waiting for stuck threads."""
+    return namespace.run(NAMESERVER + script + "\nimport sys; sys.stdout.flush(); os._exit(0)")
+
+
+def test_a_literal_is_never_looked_up() -> None:
+    """Addresses of both families come back as they are."""
+    assert asyncio.run(resolve("127.0.0.1", 80)) == (Peer(socket.AF_INET, ("127.0.0.1", 80)),)
+    assert asyncio.run(resolve("::1", 80)) == (Peer(socket.AF_INET6, ("::1", 80, 0, 0)),)
+
+
+def test_peers_show_as_host_and_port() -> None:
+    """IPv6 addresses are shown in brackets."""
+    assert str(Peer(socket.AF_INET, ("10.0.0.7", 5432))) == "10.0.0.7:5432"
+    assert str(Peer(socket.AF_INET6, ("::1", 5432, 0, 0))) == "[::1]:5432"
+
+
+def test_names_in_the_hosts_file_are_found() -> None:
+    """The name localhost comes from /etc/hosts, as for any application."""
+    assert Peer(socket.AF_INET, ("127.0.0.1", 80)) in asyncio.run(resolve("localhost", 80))
+
+
+def test_lack_of_descriptors_is_not_taken_for_a_missing_name() -> None:
+    """With no descriptor left the resolver says 'no such name', which must not count as gone."""
+
+    async def run() -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            await resolve("localhost", 80)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    with pytest.raises(OSError, match="Too many open files"):
+        asyncio.run(run())
+
+
+@pytest.mark.root
+@pytest.mark.needs("unshare", "ip")
+def test_a_name_that_does_not_exist_is_definitely_gone() -> None:
+    """NXDOMAIN is definite, an answer is an address, and silence is neither."""
+    script = """
+async def run():
+    print([str(peer) for peer in await resolve("ok.test", 80)])
+    try:
+        await resolve("nosuch.test", 80)
+    except UnresolvedError as error:
+        print(error.definite)
+    outcome = await Tcp.parse("tcp://nosuch.test:80", {}).attempt()
+    print(outcome.reason, outcome.gone)
+asyncio.run(run())
+"""
+    assert in_namespace(script).splitlines() == ["['127.0.0.9:80']", "True", "unresolved True"]
+
+
+@pytest.mark.root
+@pytest.mark.needs("unshare", "ip")
+def test_no_nameserver_at_all_is_not_gone() -> None:
+    """A resolver that cannot be asked leaves open whether the name exists."""
+    script = """
+        import asyncio
+        from gatekeeper.probes.tcp import Tcp
+        outcome = asyncio.run(Tcp.parse("tcp://nosuch.test:80", {}).attempt())
+        print(outcome.reason, outcome.gone)
+    """
+    assert namespace.run(script) == "unresolved False"
+
+
+@pytest.mark.root
+@pytest.mark.needs("unshare", "ip")
+def test_hanging_names_delay_no_other_name() -> None:
+    """With more names hanging than asyncio has threads, another is still resolved at once, and the exit is free."""
+    script = """
+async def run():
+    stuck = [asyncio.ensure_future(resolve(f"hang{n}.test", 80)) for n in range(40)]
+    await asyncio.sleep(0.2)
+    async with asyncio.timeout(10):
+        print([str(peer) for peer in await resolve("ok.test", 80)])
+    for task in stuck:
+        task.cancel()
+    print({type(end).__name__ for end in await asyncio.gather(*stuck, return_exceptions=True)})
+asyncio.run(run())
+"""
+    assert in_namespace(script).splitlines() == ["['127.0.0.9:80']", "{'CancelledError'}"]
+
+
+@pytest.mark.root
+@pytest.mark.needs("unshare", "ip")
+def test_a_name_that_still_hangs_is_joined_and_not_asked_again() -> None:
+    """Attempts that time out one after the other leave one thread behind, and one question to the nameserver."""
+    script = """
+async def run():
+    probe = Tcp.parse("tcp://hang.test:80", {})
+    for _ in range(5):
+        try:
+            async with asyncio.timeout(0.1):
+                await probe.attempt()
+        except TimeoutError as error:
+            print(error.__cause__.__notes__)
+    print(sum(thread.name.startswith("resolve") for thread in threading.enumerate()), len(set(asked)) <= 2)
+asyncio.run(run())
+"""
+    assert in_namespace(script).splitlines() == ["['resolving hang.test']"] * 5 + ["1 True"]
