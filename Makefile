@@ -1,7 +1,56 @@
+# Everything a newcomer needs, each target making what it needs itself: make demo, make test.
 PYTHON ?= python3
 BIN := .venv/bin
+APT := $(shell [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo yes)
+
+# What the tests drive for real, installed where that is possible; elsewhere the tests that miss it say so.
+PACKAGES := podman crun runc buildah conmon netavark aardvark-dns catatonit uidmap fuse-overlayfs slirp4netns \
+	iproute2 iptables nftables systemd-container tmux
+BENCH_PACKAGES := wait-for-it gcc libc6-dev $(if $(shell command -v npm),,npm)
+
+.PHONY: demo test lint format bench image clean packages bench-packages
+
+demo: .venv/made
+	$(BIN)/gatekeeper demo
+
+test: .venv/made packages
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lint: .venv/made
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: .venv/made
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: .venv/made bench-packages
+	$(BIN)/python -m tests.bench
+
+image:
+	$$(command -v podman || command -v docker) build --tag gatekeeper .
+
+clean:
+	rm -rf .venv .bench .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache build dist
 
 .venv/made: pyproject.toml
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { [ "$(APT)" ] && $(call install,python3-venv) && $(PYTHON) -m venv .venv; }
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
+
+packages:
+	@$(if $(APT),$(call install,$(PACKAGES)),echo 'not root, or no apt-get: tests that miss a program are left out')
+
+bench-packages:
+	@$(if $(APT),$(call install,$(BENCH_PACKAGES)),echo 'not root, or no apt-get: tools that are missing are left out')
+
+# Installs what is missing of the packages $(1); the lists of a fresh machine may be empty or old.
+define install
+missing=$$(for each in $(1); do dpkg-query -W -f '$${Status}\n' $$each 2>/dev/null | grep -q 'ok installed' || echo $$each; done); \
+	[ -z "$$missing" ] || { apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; }
+endef
