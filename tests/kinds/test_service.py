@@ -1,0 +1,321 @@
+"""service: against real listeners, and a real nameserver in a network of the test's own."""
+
+import asyncio
+import dataclasses
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from nameserver import Caching, Nameserver, Refusing
+
+from gatekeeper.model import Outcome, Reason, State
+from gatekeeper.probes._options import BadOptionsError
+from gatekeeper.probes.service import Service
+
+EXAMPLE = "service://db:5432, service://db.prod:5432 or service://db:PORT-NAME"
+
+
+@pytest.fixture
+def listener() -> Iterator[int]:
+    """Return a port of 127.0.0.1 that accepts connections and keeps them."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def closed() -> int:
+    """Return a port of 127.0.0.1 where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def attempt(target: str, **options: str) -> Outcome:
+    """Return what one attempt finds."""
+    return asyncio.run(Service.parse(target, {key: (value,) for key, value in options.items()}).attempt())
+
+
+def attempt_with(server: Nameserver, folder: Path, target: str, **options: str) -> Outcome:
+    """Return what one attempt finds that asks this nameserver for SRV records, with a search list."""
+    conf = folder / "resolv.conf"
+    conf.write_text(f"nameserver {server.address}\nsearch ns.svc.cluster.local\noptions ndots:5\n")
+    probe = Service.parse(target, {key: (value,) for key, value in options.items()})
+    return asyncio.run(dataclasses.replace(probe, resolv_conf=str(conf), dns_port=server.port).attempt())
+
+
+def test_a_service_that_accepts_connections_is_ready(listener: int) -> None:
+    """A name that resolves to an address that accepts a connection is ready, and says at which address."""
+    assert attempt(f"service://localhost:{listener}") == Outcome(State.READY, Reason.READY, f"127.0.0.1:{listener}")
+
+
+def test_a_service_that_resolves_is_not_ready_for_that(closed: int) -> None:
+    """A name that resolves, as a ClusterIP does with nothing behind it, is refused where nothing accepts."""
+    outcome = attempt(f"service://localhost:{closed}")
+    assert (outcome.state, outcome.reason, outcome.gone) == (State.WAITING, Reason.REFUSED, True)
+
+
+def test_a_service_that_hangs_up_is_not_ready() -> None:
+    """A connection that is accepted and hung up at once is not ready, as with tcp; linger=0 does not look."""
+
+    async def hung_up(**options: str) -> Outcome:
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            probe = Service.parse(f"service://localhost:{port}", {key: (value,) for key, value in options.items()})
+            return await probe.attempt()
+
+    assert asyncio.run(hung_up(linger="250ms")).reason is Reason.CLOSED
+    assert asyncio.run(hung_up(linger="0")).state is State.READY
+
+
+def test_as_many_endpoints_as_wanted_must_accept(listener: int) -> None:
+    """More addresses wanted than the name has is not ready."""
+    assert attempt(f"service://localhost:{listener}", endpoints="all").state is State.READY
+    assert attempt(f"service://localhost:{listener}", endpoints="3").reason is Reason.NO_DATA
+
+
+def test_the_port_may_be_told_by_the_environment(listener: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a port, the variable that the kubelet sets for services of the pod's namespace tells it."""
+    monkeypatch.setenv("LOCALHOST_SERVICE_PORT", str(listener))
+    assert attempt("service://localhost").state is State.READY
+
+
+@pytest.mark.parametrize(
+    ("target", "variable", "port"),
+    [
+        ("service://my-db", "MY_DB_SERVICE_PORT", 5432),
+        ("service://1db", "_1DB_SERVICE_PORT", 5432),
+        ("service://my-db.prod", "MY_DB_PROD_SERVICE_PORT", None),
+        ("service://my-db:6432", "MY_DB_SERVICE_PORT", 6432),
+        ("service://my-db:pg", "MY_DB_SERVICE_PORT", "pg"),
+    ],
+)
+def test_the_variable_is_that_of_the_kubelet(
+    target: str, variable: str, port: int | str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable is named as the kubelet names it; a namespace, or a port in the target, go before it."""
+    monkeypatch.setenv(variable, "5432")
+    assert Service.parse(target, {}).port == port
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("", f"has no name: write {EXAMPLE}"),
+        ("me:secret@db:5432", f"takes no user or password: write {EXAMPLE}"),
+        ("db:5432/path", f"takes nothing behind the port: write {EXAMPLE}"),
+        ("10.0.0.7:5432", "'10.0.0.7:5432' is an address, not a service: write tcp://HOST:PORT (IPv6 in brackets)"),
+        ("[::1]:5432", "'[::1]:5432' is an address, not a service: write tcp://HOST:PORT (IPv6 in brackets)"),
+        ("::1", "'::1' is an address, not a service: write tcp://HOST:PORT (IPv6 in brackets)"),
+        ("db:0", "'0' is no port: write a number from 1 to 65535"),
+        ("db:65536", "'65536' is no port: write a number from 1 to 65535"),
+        ("db:", "'' is neither a port number nor the name of a port"),
+        (
+            "Db_1:PG",
+            (
+                "'Db_1' is no service name: lower-case letters, digits and -, a namespace behind a dot; "
+                "'PG' is neither a port number nor the name of a port"
+            ),
+        ),
+        ("db..prod:1", "'db..prod' is no service name: lower-case letters, digits and -, a namespace behind a dot"),
+        ("bad", f"has no port, and BAD_SERVICE_PORT in the environment is none: write {EXAMPLE}"),
+    ],
+)
+def test_bad_declarations(target: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is wrong with a target is told at once, with what would be right."""
+    monkeypatch.setenv("BAD_SERVICE_PORT", "tcp://10.0.0.7:5432")
+    with pytest.raises(BadOptionsError) as error:
+        Service.parse(f"service://{target}", {"endpoints": ("none",)})
+    endpoints = "'none' is neither any, all nor a whole number from 1"
+    assert list(error.value.wrong) == [("", message), ("endpoints", endpoints)]
+
+
+def test_a_port_number_needs_no_dns_library() -> None:
+    """A service with a port number is attempted without dnspython loaded."""
+    program = """
+        import asyncio, sys
+        from gatekeeper.probes.service import Service
+        outcome = asyncio.run(Service.parse("service://localhost:1", {}).attempt())
+        print(outcome.reason, "dns" in sys.modules)
+    """
+    assert run([sys.executable, "-c", textwrap.dedent(program)]) == "refused False\n"
+
+
+@pytest.mark.parametrize(
+    ("server", "reason", "gone"),
+    [(Nameserver(), Reason.UNRESOLVED, True), (Refusing(), Reason.DNS_REFUSED, False)],
+)
+def test_a_named_port_without_record_is_waited_for(
+    server: Nameserver,
+    reason: Reason,
+    gone: bool,  # noqa: FBT001 - a column of the table
+    tmp_path: Path,
+) -> None:
+    """A headless service without a ready endpoint has no SRV record, and is asked for with the search list."""
+    with server:
+        outcome = attempt_with(server, tmp_path, "service://db:pg")
+    assert (outcome.state, outcome.reason, outcome.gone) == (State.WAITING, reason, gone)
+    assert server.asked[0] == ("udp", "_pg._tcp.db.ns.svc.cluster.local.", "SRV")
+
+
+def test_an_srv_record_may_say_that_there_is_no_service(tmp_path: Path) -> None:
+    """An SRV record whose target is the root means that the service is decidedly not there (RFC 2782)."""
+    with Nameserver({("_pg._tcp.db.ns.svc.cluster.local.", "SRV"): ["0 0 0 ."]}) as server:
+        outcome = attempt_with(server, tmp_path, "service://db:pg")
+    assert (outcome.state, outcome.reason, outcome.gone) == (State.WAITING, Reason.NO_DATA, True)
+
+
+def test_a_single_srv_answer_tells_the_port(listener: int, tmp_path: Path) -> None:
+    """Without a port, SRV records of the service itself that agree on one tell it."""
+    records = [f"0 50 {listener} db-0.example.", f"0 50 {listener} db-1.example."]
+    with Nameserver({("localhost.ns.svc.cluster.local.", "SRV"): records}) as server:
+        assert attempt_with(server, tmp_path, "service://localhost").state is State.READY
+
+
+def test_a_port_that_nothing_tells_is_a_bad_declaration(tmp_path: Path) -> None:
+    """A service that is there and whose DNS tells no port, or several, fails and says how to name one."""
+    how = "localhost does not tell its port: write localhost:5432, or a port's name, as in localhost:http"
+    with Nameserver() as server:
+        outcome = attempt_with(server, tmp_path, "service://localhost")
+    assert outcome == Outcome(State.FAILED, Reason.NO_DATA, f"{how} (no SRV record)")
+    with Nameserver({("localhost.", "SRV"): ["0 0 80 web.", "0 0 443 web."]}) as server:
+        outcome = attempt_with(server, tmp_path, "service://localhost")
+    assert outcome == Outcome(State.FAILED, Reason.UNWANTED_ANSWER, f"{how} (SRV records of 2 ports)")
+
+
+def test_what_a_cache_says_of_the_port_is_not_final(tmp_path: Path) -> None:
+    """A no that comes out of a cache may be older than the service: it is asked again when the cache forgets."""
+    with Caching() as server:
+        outcome = attempt_with(server, tmp_path, "service://localhost")
+    assert (outcome.state, outcome.reason, outcome.retry_after) == (State.WAITING, Reason.NO_DATA, 7.0)
+    assert not outcome.gone
+    assert outcome.detail.startswith("localhost does not tell its port: write localhost:5432")
+
+
+def test_a_failing_nameserver_says_nothing_of_the_port(tmp_path: Path) -> None:
+    """A nameserver that refuses leaves the port unknown for now, not for good."""
+    with Refusing() as server:
+        outcome = attempt_with(server, tmp_path, "service://localhost")
+    assert (outcome.state, outcome.reason) == (State.WAITING, Reason.DNS_REFUSED)
+
+
+def run(command: list[str]) -> str:
+    """Return what a program that must succeed says, run beside the test helpers."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=Path(__file__).parent)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def in_a_network(folder: Path, search: str, program: str) -> list[str]:
+    """Return the lines that a program says in a network of its own, whose only nameserver is its own 127.0.0.1."""
+    conf = folder / "resolv.conf"
+    conf.write_text(f"nameserver 127.0.0.1\nsearch {search}\noptions ndots:5\n")
+    script = 'ip link set lo up && mount --bind "$0" /etc/resolv.conf && exec "$@"'
+    head = "import asyncio, socket\nfrom nameserver import *\nfrom gatekeeper.probes.service import Service\n"
+    python = [sys.executable, "-c", head + textwrap.dedent(program)]
+    return run(["unshare", "--net", "--mount", "sh", "-c", script, str(conf), *python]).splitlines()
+
+
+CLUSTER = "prod.svc.cluster.local svc.cluster.local cluster.local"
+
+
+@pytest.mark.root
+def test_a_named_port_by_srv_records_and_search_domains(tmp_path: Path) -> None:
+    """A service is found with the search list, its named port by SRV, and every target counts with endpoints=all."""
+    program = """
+        zone = {
+            ("_pg._tcp.db.prod.svc.cluster.local.", "SRV"): [
+                "10 50 5433 db-1.db.prod.svc.cluster.local.", "0 50 5432 db-0.db.prod.svc.cluster.local."],
+            ("db-0.db.prod.svc.cluster.local.", "A"): ["127.0.0.10"],
+            ("db-1.db.prod.svc.cluster.local.", "A"): ["127.0.0.11"],
+        }
+        any_of, all_of = (Service.parse("service://db.prod:pg", {"endpoints": (n,)}) for n in ("any", "all"))
+        def show():
+            for probe in (any_of, all_of):
+                outcome = asyncio.run(probe.attempt())
+                print(outcome.state, outcome.reason, outcome.detail)
+        with Nameserver(zone, port=53):
+            show()
+            with socket.create_server(("127.0.0.11", 5433)):
+                show()
+                with socket.create_server(("127.0.0.10", 5432)):
+                    show()
+    """
+    assert in_a_network(tmp_path, CLUSTER, program) == [
+        "waiting refused 127.0.0.10:5432, 127.0.0.11:5433",
+        "waiting refused 0 of 2 addresses; 127.0.0.10:5432, 127.0.0.11:5433",
+        "ready ready 127.0.0.11:5433",
+        "waiting refused 1 of 2 addresses; 127.0.0.10:5432",
+        "ready ready 127.0.0.10:5432",
+        "ready ready 2 of 2 addresses",
+    ]
+
+
+@pytest.mark.root
+def test_a_target_that_does_not_resolve_counts_where_all_must_pass(tmp_path: Path) -> None:
+    """One of two SRV targets without an address is passed over for any and for a number, not for all."""
+    program = """
+        zone = {
+            ("_pg._tcp.db.prod.svc.cluster.local.", "SRV"): ["0 0 5432 gone.example.", "1 0 5432 there.example."],
+            ("there.example.", "A"): ["127.0.0.11"],
+        }
+        with Nameserver(zone, port=53), socket.create_server(("127.0.0.11", 5432)):
+            for wanted in ("any", "1", "all"):
+                outcome = asyncio.run(Service.parse("service://db:pg", {"endpoints": (wanted,)}).attempt())
+                print(outcome.state, outcome.reason, outcome.detail)
+    """
+    assert in_a_network(tmp_path, CLUSTER, program) == [
+        "ready ready 127.0.0.11:5432",
+        "ready ready 1 of 1 addresses",
+        "waiting unresolved gone.example. (Name or service not known)",
+    ]
+
+
+@pytest.mark.root
+def test_a_service_comes_and_goes_in_the_dns(tmp_path: Path) -> None:
+    """A service that is not there yet is unresolved; once it is, DNS and a listener make it ready, port and all."""
+    program = """
+        probe = Service.parse("service://db", {})
+        def show():
+            outcome = asyncio.run(probe.attempt())
+            print(outcome.state, outcome.reason, outcome.detail, outcome.gone)
+        with Nameserver(port=53) as server, socket.create_server(("127.0.0.9", 5432)):
+            show()
+            server.zone["db.prod.svc.cluster.local.", "A"] = ["127.0.0.9"]
+            server.zone["db.prod.svc.cluster.local.", "SRV"] = ["0 100 5432 db.prod.svc.cluster.local."]
+            show()
+    """
+    assert in_a_network(tmp_path, CLUSTER, program) == [
+        "waiting unresolved db (Name or service not known) True",
+        "ready ready 127.0.0.9:5432 False",
+    ]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", ["db", "db.prod", "a.b.c.d.e", "a.b.c.d.e.f", "db."])
+@pytest.mark.parametrize("rcode", ["SERVFAIL", "REFUSED"])
+def test_names_are_searched_as_the_c_library_searches_them(name: str, rcode: str, tmp_path: Path) -> None:
+    """The dns kind asks for the names that getaddrinfo(3) asks for, in the same order, also past a failing one."""
+    program = f"""
+        from gatekeeper.probes.dns import Dns
+        class Server(FailingFor):
+            def __init__(self):
+                Nameserver.__init__(self, port=53)
+                self.name, self.rcode = "{name}.svc.cluster.local.", dns.rcode.{rcode}
+        def order(look):
+            with Server() as server:
+                look()
+            print(*dict.fromkeys(name for _, name, _ in server.asked))
+        def as_the_application():
+            try:
+                socket.getaddrinfo("{name}", 80, type=socket.SOCK_STREAM)
+            except socket.gaierror:
+                pass
+        order(as_the_application)
+        order(lambda: asyncio.run(Dns.parse("dns://{name}", {{}}).attempt()))
+    """
+    theirs, ours = in_a_network(tmp_path, CLUSTER, program)
+    assert ours == theirs
