@@ -9,6 +9,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
@@ -55,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         status = EX_SOFTWARE
         if lines:
             lines.write(f"gatekeeper: {fault_of(error)}\n", patient=True)
+            ending.tell_termination_log(fault_of(error) + "\n", GateOptions())
     leave(status)
 
 
@@ -138,9 +140,11 @@ def _unusable(options: GateOptions) -> list[Problem]:
 def _refused(error: BadDeclarationError, lines: Lines, notifier: Notifier) -> int:
     """Say what is wrong with a declaration wherever a reason is looked for."""
     log.tell_problems(lines, error.problems)
-    text = "; ".join(map(str, error.problems))
     options = error.options or GateOptions()
-    ending.tell_termination_log(f"bad declaration, nothing was probed: {text}\n", options)
+    text = f"bad declaration, nothing was probed: {'; '.join(map(str, error.problems))}"
+    ending.tell_termination_log(text + "\n", options)
+    if options.report and not files.check_writable(options.report):
+        files.write_report(options.report, Verdict(Gate.CLOSED, Cause.FAILED, text, datetime.now(UTC), 0.0, ()))
     if options.notify != "off":
         notifier.failure(errno.EINVAL, text)
     return EX_USAGE
@@ -158,11 +162,9 @@ def _prepared(options: GateOptions, notifier: Notifier, logger: Log) -> Notifier
 
 
 def _held(plan: Plan, signals: Signals, logger: Log, notifier: Notifier, lines: Lines) -> Verdict:
-    options = plan.options
-    on_terminal = os.isatty(_STDERR) and options.log_format != "json" and not options.quiet and not options.verbose
     screen = None
-    if on_terminal and os.environ.get("TERM", "dumb") != "dumb":
-        unicode = (sys.stderr.encoding or "").lower().replace("-", "") == "utf8" if sys.stderr else False
+    if logger.live:
+        unicode = (getattr(sys.stderr, "encoding", None) or "").lower().replace("-", "") == "utf8"
         screen = Screen(lines, _STDERR, colours=wants_colour(os.environ, _STDERR), unicode=unicode)
     try:
         return _in_loop(hold(plan, Progress(logger, screen, notifier), signals))
@@ -252,10 +254,13 @@ def _in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def _logger(options: GateOptions, lines: Lines) -> Log:
+    """Return what speaks on stderr: a live view needs a terminal that can be painted over, and nothing else wanted."""
     terminal = os.isatty(_STDERR)
     json = options.log_format == "json" or (options.log_format == "auto" and not terminal)
+    live = terminal and not json and not options.quiet and not options.verbose and not options.bypass
+    live = live and os.environ.get("TERM", "dumb") != "dumb"
     colours = not json and wants_colour(os.environ, _STDERR)
-    return Log(lines, json=json, colours=colours, quiet=options.quiet, verbose=options.verbose)
+    return Log(lines, json=json, colours=colours, quiet=options.quiet, verbose=options.verbose, live=live)
 
 
 def _pages() -> ModuleType:

@@ -70,7 +70,7 @@ def story(verdict: Verdict) -> str:
     head = {
         Cause.READY: f"open {after}",
         Cause.CONTINUE: f"open {after} although the time is up (on-timeout=continue)",
-        Cause.BYPASS: "open, bypassed, nothing was probed",
+        Cause.BYPASS: "open, nothing was probed",
         Cause.TIMEOUT: f"closed, the time is up {after}",
         Cause.FAILED: f"closed {after}, a required dependency can never become ready",
         Cause.SIGNAL: f"closed {after} by a signal",

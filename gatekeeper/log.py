@@ -23,6 +23,7 @@ ATTEMPTED = "dependency.attempted"
 HANDOVER = "handover.exec"
 NOTE = "gatekeeper.note"
 
+_COLOUR = {"info": "\x1b[32m{}\x1b[0m", "warning": "\x1b[33m{}\x1b[0m", "error": "\x1b[31m{}\x1b[0m"}
 _STDERR = 2
 _LONGEST = 4096  # PIPE_BUF: poll(2) says of a pipe that so much can be written without blocking
 _LAST_CHANCE = 50  # milliseconds
@@ -51,17 +52,27 @@ class Lines:
 
 
 class Log:
-    """Events by their stable names, as JSON lines or on a console."""
+    """Events by their stable names, as JSON lines or on a console.
 
-    def __init__(self, lines: Lines, *, json: bool, colours: bool, quiet: bool = False, verbose: bool = False) -> None:
+    Beside a ``live`` view, which shows the rest, only the end and warnings are said, as sentences.
+    """
+
+    def __init__(
+        self, lines: Lines, *, json: bool, colours: bool, quiet: bool = False, verbose: bool = False, live: bool = False
+    ) -> None:
         """Set nothing up yet: structlog is loaded at the first event."""
         self._lines, self._json, self._colours = lines, json, colours
-        self._quiet, self.verbose = quiet, verbose
+        self._quiet, self.verbose, self.live = quiet, verbose, live
         self._logger: Any = None
 
     def say(self, level: str, event: str, **fields: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
         """Log an event; fields that are None are left out."""
-        if self._quiet and level == "info" and event not in (OPEN, CLOSED):
+        ending = event in (OPEN, CLOSED)
+        if (self._quiet or self.live) and level == "info" and not ending:
+            return
+        if self.live:
+            text = f"gatekeeper: {fields.get('summary') or fields.get('detail')}"
+            self._lines.write(f"{_COLOUR[level].format(text) if self._colours else text}\n", patient=ending)
             return
         if self._logger is None:
             self._logger = _logger(self._lines.write, json=self._json, colours=self._colours)

@@ -162,13 +162,29 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
 
 def safe_target(url: str) -> str:
-    """Return a target as it may be shown: without user, password, query and fragment; of a command its first word."""
-    kind, _, rest = url.partition(":")
-    if kind == "exec":
-        words = rest.split(maxsplit=1)
-        return f"exec:{words[0]} …" if len(words) > 1 else url
-    shown = re.sub(r"//[^/?#]*@", "//***@", url, count=1)
-    return re.sub(r"[?#].*", "?***", shown, count=1, flags=re.DOTALL)
+    """Return a target as it may be shown: on one line, without userinfo, query, fragment and arguments of a command."""
+    kind, colon, rest = url.partition(":")
+    if kind.lower() == "exec":
+        command = rest.split()
+        first = command[0].strip("'\"") if command else ""
+        program = "***" if "=" in first else first
+        shown = f"{kind}:{program} …" if len(command) > 1 else f"{kind}:{program}"
+    elif rest.startswith("//"):
+        shown = f"{kind}://{_without_secrets(rest[2:])}"
+    else:
+        shown = f"{kind}:{_without_secrets(rest)}" if colon else _without_secrets(url)
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in shown)
+
+
+def _without_secrets(rest: str) -> str:
+    found = re.search(r"[/?#]", rest)
+    end = found.start() if found else len(rest)
+    cut = rest.rfind("@", 0, end)
+    # A password with an unescaped / ? or # ends the authority too early: then everything up to the last @ is hidden.
+    if not re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:[0-9]*)?", rest[cut + 1 : end]):
+        cut = rest.rfind("@")
+    shown = f"***@{rest[cut + 1 :]}" if cut >= 0 else rest
+    return re.sub(r"([?#])[^#]*", r"\1***", shown)
 
 
 class Option(NamedTuple):

@@ -3,15 +3,19 @@
 Options and dependencies may stand in any order before ``--``; every problem is collected.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gatekeeper.declare.line import parse_line
 from gatekeeper.model import Declaration, Given, Problem, Source
-from gatekeeper.options import GATE, spelled
+from gatekeeper.options import COMMON, GATE, spelled
 from gatekeeper.values import nearest
 
 _SHORT = {row.short: key for key, row in GATE.items() if row.short}
+# What a shell made a word of its own because the argument was not quoted: an option or a flag without its dependency.
+_STRAY = re.compile(rf"[a-z_-]+=[^:/|]*|{'|'.join(COMMON)}")
+_EXAMPLE = "'tcp://db:5432 timeout=3s'"
 
 
 class Arguments(NamedTuple):
@@ -42,7 +46,16 @@ def parse_arguments(argv: Sequence[str], problems: list[Problem], environ: Mappi
             _option(word, words, settings, problems)
         else:
             texts.append(word)
-    parsed = [parse_line(text, f"argument {number}", problems, environ) for number, text in enumerate(texts, 1)]
+    problems.extend(
+        Problem(f"argument {number}", f"is an option: write it into the argument of its dependency, as {_EXAMPLE}")
+        for number, text in enumerate(texts, 1)
+        if _STRAY.fullmatch(text)
+    )
+    parsed = [
+        parse_line(text, f"argument {number}", problems, environ)
+        for number, text in enumerate(texts, 1)
+        if not _STRAY.fullmatch(text)
+    ]
     dependencies: tuple[Declaration, ...] = tuple(each for each in parsed if each)
     return Arguments(Source(tuple(settings), dependencies), command, wants_help)
 

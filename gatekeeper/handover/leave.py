@@ -28,11 +28,6 @@ def flush() -> None:
         writer.join(_PATIENCE)
 
 
-def died_of(number: int) -> int:
-    """Return the exit status that says "ended by this signal", as shells have it: 128+n."""
-    return 128 + number
-
-
 def _flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # full, hung up; closed; never open (None)

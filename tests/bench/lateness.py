@@ -63,9 +63,14 @@ def http(bench: Bench) -> Row:
 
 
 def _delays(count: int) -> list[float]:
-    """Spread ``count`` delays over 0.5 to 3 s, one in each equal part, in no order: the same for every tool."""
+    """Spread ``count`` delays evenly over 0.5 to 3 s, from a random start and in no order: the same for every tool.
+
+    Most tools poll by a fixed clock, so what one run shows is where in the period the dependency turned up. Even steps
+    reach every part of the period alike; delays drawn one by one would make a dozen runs a lottery.
+    """
     step = 2.5 / count
-    delays = [0.5 + step * (part + random.random()) for part in range(count)]
+    start = 0.5 + step * random.random()
+    delays = [start + step * part for part in range(count)]
     random.shuffle(delays)
     return delays
 
