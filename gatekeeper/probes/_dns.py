@@ -56,12 +56,7 @@ async def look_up(resolver: Resolver, name: str, types: Sequence[str], enough: C
     The text is that of a zone file, but a TXT is in one piece, and it and a CAA are without quotes and escapes. Does
     not wait for the other types once ``enough`` is true of what came. Raises `MissError`.
     """
-    try:
-        conf = read(resolver.resolv_conf, resolver.port)
-    except OSError as error:
-        raise MissError(outcome_of(error, resolver.resolv_conf)._replace(gone=False)) from None
-    servers = await addresses(*resolver.server) if resolver.server else conf.servers
-    tried = candidates(name, conf if resolver.search else conf._replace(search=()))
+    servers, tried = await _to_ask(resolver, name)
     misses: list[Outcome] = []
     searching = True
     for candidate in tried:
@@ -83,6 +78,19 @@ def srv_targets(records: Records) -> tuple[Target, ...]:
     services = [record.split() for record in records]
     services.sort(key=lambda service: (int(service[0]), -int(service[1])))
     return tuple(dict.fromkeys(Target(host, int(port)) for _, _, port, host in services if host != "."))
+
+
+async def _to_ask(resolver: Resolver, name: str) -> tuple[Sequence[Peer], Sequence[str]]:
+    """Return the nameservers to ask, and the names to try; raises `MissError`."""
+    try:
+        conf = read(resolver.resolv_conf, resolver.port)
+        servers = await addresses(*resolver.server) if resolver.server else conf.servers
+    except OSError as error:
+        raise MissError(outcome_of(error, resolver.resolv_conf)) from None
+    except MissError as miss:
+        # That the nameserver has no address says nothing of the name that it was to be asked for.
+        raise MissError(miss.outcome._replace(detail=f"nameserver {miss.outcome.detail}", gone=False)) from None
+    return servers, candidates(name, conf if resolver.search else conf._replace(search=()))
 
 
 async def _records_of(

@@ -31,7 +31,7 @@ def read(path: str, port: int) -> ResolvConf:
     ``port`` is where its nameservers listen. Raises OSError where there is a file that cannot be read.
     """
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - a service at a port number needs no pathlib
+        with open(path, encoding="utf-8", errors="replace") as file:
             lines = file.read(_MOST_READ).splitlines()
     except FileNotFoundError:
         lines = []

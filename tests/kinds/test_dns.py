@@ -30,6 +30,7 @@ from nameserver import (
     SilentFor,
     Truncating,
 )
+from network import in_a_network
 
 from gatekeeper.model import Outcome, Reason, State
 from gatekeeper.probes._options import BadOptionsError
@@ -482,3 +483,42 @@ def test_bad_declarations(target: str, options: dict[str, tuple[str, ...]], wron
 def test_an_address_is_reversed_for_ptr(address: str, name: str) -> None:
     """With type=PTR an address stands for the name that tells its name."""
     assert probe(address, type="PTR").name == name
+
+
+@pytest.mark.root
+@pytest.mark.needs("unshare", "ip")
+def test_a_nameserver_without_address_proves_nothing(tmp_path: Path) -> None:
+    """Where the nameserver's own name does not exist, the name to ask for is neither gone nor absent."""
+    program = """
+        with Nameserver(port=53):
+            outcome = asyncio.run(Dns.parse("dns://db.", {"server": ("ns.example",), "absent": ()}).attempt())
+        print(outcome.state, outcome.gone, outcome.detail)
+    """
+    assert in_a_network(tmp_path, program) == ["waiting False nameserver ns.example (Name or service not known)"]
+
+
+@pytest.mark.root
+@pytest.mark.needs("unshare", "ip")
+@pytest.mark.parametrize("name", ["db", "db.prod", "a.b.c.d.e", "a.b.c.d.e.f", "db."])
+@pytest.mark.parametrize("rcode", ["SERVFAIL", "REFUSED"])
+def test_names_are_searched_as_the_c_library_searches_them(name: str, rcode: str, tmp_path: Path) -> None:
+    """The dns kind asks for the names that getaddrinfo(3) asks for, in the same order, also past a failing one."""
+    program = f"""
+        class Server(FailingFor):
+            def __init__(self):
+                Nameserver.__init__(self, port=53)
+                self.name, self.rcode = "{name}.svc.cluster.local.", dns.rcode.{rcode}
+        def order(look):
+            with Server() as server:
+                look()
+            print(*dict.fromkeys(name for _, name, _ in server.asked))
+        def as_the_application():
+            try:
+                socket.getaddrinfo("{name}", 80, type=socket.SOCK_STREAM)
+            except socket.gaierror:
+                pass
+        order(as_the_application)
+        order(lambda: asyncio.run(Dns.parse("dns://{name}", {{}}).attempt()))
+    """
+    theirs, ours = in_a_network(tmp_path, program)
+    assert ours == theirs
