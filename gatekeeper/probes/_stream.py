@@ -1,0 +1,64 @@
+"""Bytes to and from the other side of one connection, over a socket that `_connect` has connected.
+
+Knows no protocol. Asyncio's own streams are not used, because their TLS waits for the other side when it is closed,
+and because what is opened here must be closed at the moment of a cancellation, not at some later turn of the loop.
+"""
+
+import asyncio
+import socket
+from contextlib import suppress
+from typing import Protocol, Self
+
+MOST_AT_ONCE = 64 * 1024
+
+
+class Stream(Protocol):
+    """One connection; ``where`` is its other side as a detail may show it."""
+
+    where: str
+
+    async def read(self) -> bytes:
+        """Return some bytes, or none at the end; lets other tasks run however fast the other side sends."""
+
+    async def write(self, data: bytes) -> None:
+        """Send all of the bytes."""
+
+    def close(self) -> None:
+        """Close the connection at once, without waiting for the other side."""
+
+
+class SocketStream:
+    """A connected non-blocking socket as a stream; owns the socket. Reading and writing raise `OSError`."""
+
+    def __init__(self, sock: socket.socket, where: str) -> None:
+        """Take over the socket."""
+        self.where = where
+        self._socket = sock
+
+    def __enter__(self) -> Self:
+        """Return the stream, to be closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the stream."""
+        self.close()
+
+    async def read(self) -> bytes:
+        """Return some bytes, or none at the end."""
+        data = await asyncio.get_running_loop().sock_recv(self._socket, MOST_AT_ONCE)
+        # A socket that always has more to give never suspends `sock_recv`, and would starve the clock that ends us.
+        await asyncio.sleep(0)
+        return data
+
+    async def write(self, data: bytes) -> None:
+        """Send all of the bytes."""
+        await asyncio.get_running_loop().sock_sendall(self._socket, data)
+
+    def close(self, last: bytes = b"") -> None:
+        """Close the socket at once; ``last`` is sent before if the socket takes it without waiting."""
+        with suppress(OSError):  # not writable now, nothing to read, or no longer connected
+            if last:
+                self._socket.send(last)
+            # Closing over unread bytes resets the connection (RFC 2525, 2.17), and a server may log that.
+            self._socket.recv(MOST_AT_ONCE)
+        self._socket.close()

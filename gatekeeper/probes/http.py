@@ -1,0 +1,181 @@
+"""http://HOST:PORT/PATH and https://HOST:PORT/PATH: a server that answers a request as wanted."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from gatekeeper.model import Outcome, Reason, waiting
+from gatekeeper.probes._answer import FieldPattern, StatusRange, Wanted, field_pattern, judge, status_range
+from gatekeeper.probes._connect import Endpoints, MissError, endpoints, over_endpoints
+from gatekeeper.probes._json import assertion
+from gatekeeper.probes._local import contents
+from gatekeeper.probes._options import BadOptionsError, Options, build, option
+from gatekeeper.probes._request import Call, credentials, field, method, proxy
+from gatekeeper.probes._route import Route, basic, reach
+from gatekeeper.probes._stream import SocketStream
+from gatekeeper.probes._target import rest_of
+from gatekeeper.probes._tls import TlsStream, Trust, context_of, secured, server_name
+from gatekeeper.probes._url import Url, read_url
+from gatekeeper.resolve import Peer
+from gatekeeper.values import flag, not_empty, pattern, whole
+
+_MOST_REDIRECTS = 20
+_TLS_ONLY = ("ca", "cert", "key", "server_name", "insecure")
+_CLASHES = (
+    ("body_file", "body"),
+    ("insecure", "ca"),
+    ("proxy", "unix"),
+    ("endpoints", "unix"),
+    ("endpoints", "proxy"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """An HTTP server that answers a request as wanted."""
+
+    EXAMPLE: ClassVar[str] = "api=https://api:8443/healthz status=200,204 ca=/etc/tls/ca.crt"
+
+    url: Url
+    method: str = option(method, "method of the request", default="GET")
+    status: tuple[StatusRange, ...] = option(
+        status_range, "codes that are wanted: 204, 200-299, 2xx", default=(StatusRange(200, 399),), commas=True
+    )
+    header: tuple[tuple[bytes, bytes], ...] = option(
+        field, "header field to send, 'NAME: VALUE'", default=(), many=True, secret=True
+    )
+    body: bytes | None = option(str.encode, "body to send", secret=True)
+    body_file: str | None = option(not_empty, "file whose contents are the body, read at each attempt")
+    expect_body: re.Pattern[bytes] | None = option(
+        pattern, "regular expression that the body must match (64 KiB of it)"
+    )
+    expect_json: tuple[Callable[[bytes], bool], ...] = option(
+        assertion, """what JSON must say (RFC 9535): '$.status == "ok"'""", default=(), many=True
+    )
+    expect_header: tuple[FieldPattern, ...] = option(
+        field_pattern, "header field that must be there, NAME or 'NAME: REGEX'", default=(), many=True
+    )
+    redirects: int = option(whole(0, _MOST_REDIRECTS), "how many redirects to follow; headers stay behind", default=0)
+    ca: str | None = option(not_empty, "PEM file or folder of the certificates to trust instead of the system's")
+    cert: str | None = option(not_empty, "PEM file of the client's certificate")
+    key: str | None = option(not_empty, "PEM file of its key, where `cert` does not hold it")
+    server_name: str | None = option(server_name, "name that the certificate must be for, instead of the host")
+    insecure: bool = option(flag, "do not verify the certificate", default=False)
+    auth_file: str | None = option(not_empty, "file with user:password or a bearer token, read at each attempt")
+    proxy: Url | None = option(proxy, "HTTP proxy to use, http://HOST:PORT; none by default", secret=True)
+    unix: str | None = option(not_empty, "socket file to connect to instead of the host")
+    http2: bool = option(flag, "HTTP/2: offered in the TLS handshake on https, spoken at once on http", default=False)
+    endpoints: Endpoints = option(endpoints, "how many of the addresses must pass: any, all or a number", default="any")
+
+    @classmethod
+    def parse(cls, target: str, options: Options) -> Self:
+        """Make the probe of a target; raises `BadOptionsError`."""
+
+        def read() -> Mapping[str, Any]:
+            return {"url": read_url(target)}
+
+        wrong = _clashes(target, options)
+        try:
+            probe = build(cls, options, read)
+        except BadOptionsError as error:
+            raise BadOptionsError(*error.wrong, *wrong) from None
+        if wrong:
+            raise BadOptionsError(*wrong)
+        return probe
+
+    async def attempt(self) -> Outcome:
+        """Make one request, and the ones that its redirects ask for; each resolves and connects anew."""
+        if self.endpoints != "any":
+            return await over_endpoints(self.url.host, self.url.port, self.endpoints, self._attempt_at)
+        try:
+            return await self._attempt_at(None)
+        except MissError as miss:
+            return miss.outcome
+
+    async def _attempt_at(self, peer: Peer | None) -> Outcome:
+        call = self._first_call()
+        found = await self._make(call, peer)
+        for _ in range(self.redirects):
+            if isinstance(found, Outcome):
+                return found
+            call, peer = found, peer if found.url.origin == self.url.origin else None
+            try:
+                found = await self._make(call, peer)
+            except MissError as miss:
+                # The server that redirects is there, whatever is said of the place that it names.
+                raise MissError(miss.outcome._replace(gone=False)) from None
+        if isinstance(found, Outcome):
+            return found
+        return waiting(
+            Reason.UNWANTED_ANSWER, f"{self.url.host}:{self.url.port} (more than {self.redirects} redirects)"
+        )
+
+    def _first_call(self) -> Call:
+        body = contents("body_file", self.body_file) if self.body_file else self.body
+        private = self.header
+        if self.auth_file:
+            private = (*private, (b"Authorization", credentials(self.auth_file)))
+        elif self.url.user is not None:
+            private = (*private, (b"Authorization", basic(self.url.user)))
+        return Call(self.url, self.method, body, private)
+
+    async def _make(self, call: Call, peer: Peer | None) -> Outcome | Call:
+        """Return what the answer to a request means, or the request that it redirects to; raises `MissError`."""
+        with await self._open(call.url, peer) as stream:
+            talk = self._talk(stream, call.url)
+            head = await talk.ask(call.request(proxy=self.proxy))
+            onward = call.onward(head, stream.where) if self.redirects else None
+            if onward:
+                return onward
+            wanted = Wanted(self.status, self.expect_header, self.expect_body, self.expect_json)
+            return await judge(wanted, stream.where, head, talk)
+
+    async def _open(self, url: Url, peer: Peer | None) -> SocketStream | TlsStream:
+        route = Route(self.unix, self.proxy)
+        if url.scheme == "http":
+            return await reach(url, route, peer)
+        alpn = ("h2", "http/1.1") if self.http2 else ("http/1.1",)
+        context = context_of(Trust(self.ca, self.cert, self.key, self.insecure, alpn))
+        name = self.server_name if self.server_name and url.origin == self.url.origin else url.host
+        return await secured(await reach(url, route, peer), context, name)
+
+    def _talk(self, stream: SocketStream | TlsStream, url: Url) -> Any:  # noqa: ANN401 - Http1 or Http2, loaded only now
+        agreed = stream.protocol == "h2" if isinstance(stream, TlsStream) else self.http2
+        if agreed:
+            from gatekeeper.probes._http2 import Http2  # noqa: PLC0415 - h2 is for those who ask for it
+
+            return Http2(stream, url.scheme)
+        from gatekeeper.probes._http1 import Http1  # noqa: PLC0415 - loaded by the first attempt
+
+        return Http1(stream)
+
+
+def _clashes(target: str, options: Options) -> list[tuple[str, str]]:
+    """Return the options that do not go together, or not with the target."""
+    given = {key for key, texts in options.items() if texts not in (("false",), ("no",), ("off",), ("0",))}
+    plain = target.lower().startswith("http:")
+    wrong = [(one, f"and {other} exclude each other") for one, other in _CLASHES if {one, other} <= given]
+    if plain and "redirects" not in given:
+        wrong += [(key, "is for https:// only") for key in _TLS_ONLY if key in given]
+    if plain and {"proxy", "http2"} <= given:
+        wrong.append(("http2", "goes through a proxy for https:// only"))
+    if "key" in given and "cert" not in given:
+        wrong.append(("key", "needs cert, the certificate that it belongs to"))
+    if not any(text.strip(" ,") for text in options.get("status", ("200",))):
+        wrong.append(("status", "names no status: write 204, 200-299 or 2xx"))
+    if options.get("method", ("",))[0].strip().upper() == "HEAD":
+        wrong += [(key, "needs a body, and HEAD has none") for key in ("expect_body", "expect_json") if key in given]
+    return wrong + _doubled_credentials(target, options)
+
+
+def _doubled_credentials(target: str, options: Options) -> list[tuple[str, str]]:
+    authority = re.split(r"[/?#]", rest_of(target), maxsplit=1)[0]
+    ways = ["auth_file"] if "auth_file" in options else []
+    ways += (
+        ["header"]
+        if any(re.match(r"authorization\s*:", text, re.IGNORECASE) for text in options.get("header", ()))
+        else []
+    )
+    ways += [""] if "@" in authority else []
+    return [(ways[0], "gives credentials that are given in another way too")] if len(ways) > 1 else []
