@@ -44,14 +44,25 @@ class Declared(NamedTuple):
     command: tuple[str, ...] | None
 
 
-def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run one of our commands and leave the process; what cannot be foreseen is a fault, and the gate stays shut."""
+class Start(NamedTuple):
+    """What there is from the first moment: the clock, what the process was given, and where to say something."""
+
+    began: float
+    stock: Stock
+    lines: Lines
+
+
+def main(began: float) -> NoReturn:
+    """Run one of our commands and leave the process; what cannot be foreseen is a fault, and the gate stays shut.
+
+    The deadline counts from ``began``, a moment of the monotonic clock: loading us is part of the wait.
+    """
     lines: Lines | None = None
     try:
         secure_standard_descriptors()
         stock = take_stock()
         lines = Lines()
-        status = _run(list(sys.argv[1:] if argv is None else argv), stock, lines)
+        status = _run(sys.argv[1:], Start(began, stock, lines))
     except BaseException as error:  # noqa: BLE001 - whatever it is, it must not open the gate or print a traceback
         status = EX_SOFTWARE
         if lines:
@@ -60,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     leave(status)
 
 
-def _run(argv: list[str], stock: Stock, lines: Lines) -> int:
+def _run(argv: list[str], start: Start) -> int:
     name = argv[0] if argv else ""
     if name in ("-h", "--help", "help"):
         _pages().put(_pages().help_page())
@@ -74,36 +85,36 @@ def _run(argv: list[str], stock: Stock, lines: Lines) -> int:
         what = f"unknown command {name}" if name else "no command"
         hint = f"; write gatekeeper wait {name}" if "://" in name else nearest(name, COMMANDS)
         known = ", ".join(COMMANDS)
-        lines.write(f"gatekeeper: {what}{hint or f'; known are {known}'}\n", patient=True)
+        start.lines.write(f"gatekeeper: {what}{hint or f'; known are {known}'}\n", patient=True)
         return EX_USAGE
     if name == "wait":
-        return _wait(argv[1:], stock, lines)
-    run: Callable[[list[str], Lines], int] = {"check": _check, "plan": _plan, "kinds": _kinds, "demo": _demo}[name]
+        return _wait(argv[1:], start)
+    run: Callable[[list[str], Start], int] = {"check": _check, "plan": _plan, "kinds": _kinds, "demo": _demo}[name]
     try:
-        return run(argv[1:], lines)
+        return run(argv[1:], start)
     except BadDeclarationError as error:
-        log.tell_problems(lines, error.problems)
+        log.tell_problems(start.lines, error.problems)
         return EX_USAGE
 
 
-def _wait(argv: list[str], stock: Stock, lines: Lines) -> int:
+def _wait(argv: list[str], start: Start) -> int:
     """Declare and plan, watch and decide, announce, hand over."""
     signals = Signals()
     notifier = Notifier(os.environ.get(NOTIFY_SOCKET))
     try:
         declared = _declared("wait", argv)
     except BadDeclarationError as error:
-        return _refused(error, lines, notifier)
+        return _refused(error, start.lines, notifier)
     plan, command = declared
     if plan is None:
         return EX_OK
-    logger = _logger(plan.options, lines)
+    logger = _logger(plan.options, start.lines)
     notifier = _prepared(plan.options, notifier, logger)
-    verdict = bypassed(plan) if plan.options.bypass else _held(plan, signals, logger, notifier, lines)
+    verdict = bypassed(plan) if plan.options.bypass else _held(plan, signals, logger, notifier, start)
     verdict = ending.announce(verdict, plan.options, logger, notifier, handing_over=command is not None)
     if verdict.gate is Gate.CLOSED:
         return _status(verdict, signals)
-    return EX_OK if command is None else _handed_over(command, plan.options, signals, stock, logger, notifier)
+    return EX_OK if command is None else _handed_over(command, plan.options, signals, start.stock, logger, notifier)
 
 
 def _declared(command_name: str, argv: Sequence[str]) -> Declared:
@@ -161,13 +172,13 @@ def _prepared(options: GateOptions, notifier: Notifier, logger: Log) -> Notifier
     return notifier
 
 
-def _held(plan: Plan, signals: Signals, logger: Log, notifier: Notifier, lines: Lines) -> Verdict:
+def _held(plan: Plan, signals: Signals, logger: Log, notifier: Notifier, start: Start) -> Verdict:
     screen = None
     if logger.live:
         unicode = (getattr(sys.stderr, "encoding", None) or "").lower().replace("-", "") == "utf8"
-        screen = Screen(lines, _STDERR, colours=wants_colour(os.environ, _STDERR), unicode=unicode)
+        screen = Screen(start.lines, _STDERR, colours=wants_colour(os.environ, _STDERR), unicode=unicode)
     try:
-        return _in_loop(hold(plan, Progress(logger, screen, notifier), signals))
+        return _in_loop(hold(plan, Progress(logger, screen, notifier), signals, start.began))
     except FaultError as fault:
         return fault.verdict
 
@@ -197,7 +208,7 @@ def _status(verdict: Verdict, signals: Signals) -> int:
     return {Cause.TIMEOUT: EX_TIMEOUT, Cause.FAILED: EX_UNAVAILABLE}.get(verdict.cause, EX_SOFTWARE)
 
 
-def _check(argv: list[str], lines: Lines) -> int:
+def _check(argv: list[str], start: Start) -> int:
     signals = Signals()
     declared = _declared("check", argv)
     if declared.plan is None:
@@ -206,7 +217,7 @@ def _check(argv: list[str], lines: Lines) -> int:
         verdict = _in_loop(look(declared.plan, signals))
     except FaultError as fault:
         verdict = fault.verdict
-        lines.write(f"gatekeeper: {verdict.summary}\n", patient=True)
+        start.lines.write(f"gatekeeper: {verdict.summary}\n", patient=True)
     options = declared.plan.options
     if options.report:
         files.write_report(options.report, verdict)
@@ -217,7 +228,7 @@ def _check(argv: list[str], lines: Lines) -> int:
     return EX_OK if verdict else EX_NOT_READY
 
 
-def _plan(argv: list[str], _lines: Lines) -> int:
+def _plan(argv: list[str], _start: Start) -> int:
     plan = _declared("plan", argv).plan
     if plan is None:
         return EX_OK
@@ -226,7 +237,7 @@ def _plan(argv: list[str], _lines: Lines) -> int:
     return EX_OK
 
 
-def _kinds(argv: list[str], _lines: Lines) -> int:
+def _kinds(argv: list[str], _start: Start) -> int:
     pages = _pages()
     if len(argv) > 1:
         raise BadDeclarationError([Problem("kinds", "takes one KIND at most")])
@@ -240,7 +251,7 @@ def _kinds(argv: list[str], _lines: Lines) -> int:
     return EX_OK
 
 
-def _demo(argv: list[str], _lines: Lines) -> int:
+def _demo(argv: list[str], _start: Start) -> int:
     from gatekeeper.demo import demo  # noqa: PLC0415 - for this one command
 
     if argv:

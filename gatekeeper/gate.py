@@ -25,14 +25,19 @@ class FaultError(RuntimeError):
         self.verdict = verdict
 
 
-async def hold(plan: Plan, progress: Progress | None = None, signals: Signals | None = None) -> Verdict:
-    """Hold until the gate opens or can no longer open, or a signal ends the wait."""
+async def hold(
+    plan: Plan, progress: Progress | None = None, signals: Signals | None = None, began: float | None = None
+) -> Verdict:
+    """Hold until the gate opens or can no longer open, or a signal ends the wait.
+
+    The deadline counts from ``began``, a moment of the monotonic clock, by default from now.
+    """
     started = datetime.now(UTC)
     if progress:
         progress.begin(plan)
-        watch = Watch(plan, changed=progress.changed, attempted=progress.attempted)
+        watch = Watch(plan, changed=progress.changed, attempted=progress.attempted, began=began)
     else:
-        watch = Watch(plan)
+        watch = Watch(plan, began=began)
     decision: Decision = (Gate.CLOSED, Cause.FAULT)
     try:
         decision = await _decided(watch, progress, signals)

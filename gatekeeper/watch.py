@@ -29,13 +29,14 @@ class Watch:
         changed: Callable[[Report], None] = lambda _: None,
         attempted: Callable[[Report, Outcome], None] | None = None,
         turns: Turns | None = None,
+        began: float | None = None,
     ) -> None:
-        """Start the clock. Needs a running event loop."""
+        """Start the clock, or take over one that ``began`` at that moment of the running event loop's time."""
         self.plan = plan
         self._changed, self._attempted = changed, attempted
         self._turns = turns or Turns()
         self._now = asyncio.get_running_loop().time
-        self._began = self._now()
+        self._began = self._now() if began is None else began
         self._news = asyncio.Event()
         self._fault: BaseException | None = None
         self._over = False
@@ -45,6 +46,11 @@ class Watch:
     def waited(self) -> float:
         """Seconds since the start."""
         return self._now() - self._began
+
+    @property
+    def _deadline(self) -> float | None:
+        timeout = self.plan.options.timeout
+        return None if timeout is None else self._began + timeout
 
     def reports(self) -> list[Report]:
         """Return where every dependency stands now."""
@@ -59,7 +65,7 @@ class Watch:
         """Attempt at everything until ``so_far`` returns a decision or the deadline passes, and return the decision."""
         tasks = [asyncio.create_task(self._tend(ward)) for ward in self._wards.values()]
         try:
-            async with asyncio.timeout(self.plan.options.timeout) as bound:
+            async with asyncio.timeout_at(self._deadline) as bound:
                 return await self._decision(so_far, tasks)
         except TimeoutError:
             if not bound.expired():
@@ -73,7 +79,7 @@ class Watch:
         """Make one attempt at each dependency, whatever its order, and return the reports."""
         tasks = [asyncio.create_task(self._alternatives(ward, once=True)) for ward in self._wards.values()]
         try:
-            async with asyncio.timeout(self.plan.options.timeout):
+            async with asyncio.timeout_at(self._deadline):
                 await asyncio.gather(*tasks)
         except TimeoutError:
             pass
