@@ -139,7 +139,7 @@ def _alternative(
     known = options_of(maker)
     given = {each.key: each for each in (*shared, *target.options)}
     unknown = [each for each in given.values() if each.key not in known]
-    problems.extend(Problem(each.place, _unknown_option(kind, each.key, known)) for each in unknown)
+    problems.extend(Problem(each.place, _unknown_option(kind, each, known)) for each in unknown)
     try:
         usable = {key: each.values for key, each in given.items() if key in known}
         probe = maker.parse(target.url, usable)
@@ -152,11 +152,16 @@ def _alternative(
     return None if unknown else (Alternative(kind, safe_target(target.url), probe), settings)
 
 
-def _unknown_option(kind: str, key: str, known: Mapping[str, Option]) -> str:
+def _unknown_option(kind: str, given: Given, known: Mapping[str, Option]) -> str:
+    key = given.key
     if key in COMMON:
         return f"{key} is said of the dependency, not of one of its alternatives"
     words = [*known, *COMMON]
-    return f"{kind} has no option {key}{nearest(key, words) or _known(words)}"
+    hint = nearest(key, words)
+    if not given.values and not hint:
+        # It may be the end of a secret whose quotes were forgotten: header=Authorization: Bearer ...
+        return f"{kind} has no such flag (it is not shown): put quotes around a value with spaces{_known(words)}"
+    return f"{kind} has no option {key}{hint or _known(words)}"
 
 
 def _check_order(

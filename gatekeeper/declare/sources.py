@@ -27,7 +27,7 @@ def gather(arguments: Source, environ: Mapping[str, str], problems: list[Problem
         if named and named[0]:
             from gatekeeper.declare.file import read_plan  # noqa: PLC0415 - parsers are loaded for a file only
 
-            plan = read_plan(named[0], sys.stdin.buffer, problems, environ)
+            plan = read_plan(named[0], sys.stdin.buffer if sys.stdin else None, problems, environ)
             return [*sources, plan] if plan else sources
     return sources
 
