@@ -94,7 +94,7 @@ class Dns:
         return self.absent or (len(records) >= self.min and not self._missing(records))
 
     def _judge(self, records: Records) -> Outcome:
-        there = f"{len(records)} {' and '.join(self._types)} of {self.name}"
+        there = f"{len(records)} {' or '.join(self._types)} of {self.name}"
         if self.absent:
             return waiting(Reason.STILL_THERE, there)
         missing = self._missing(records)

@@ -79,11 +79,11 @@ async def cut_off(attempt: Coroutine[Any, Any, Outcome], server: Nameserver) -> 
 @pytest.mark.parametrize(
     ("name", "options", "detail"),
     [
-        ("db.example.", {}, "2 A and AAAA of db.example."),
-        ("db.example.", {"expect": ("10.0.0.8", "10.0.0.7")}, "2 A and AAAA of db.example."),
+        ("db.example.", {}, "2 A or AAAA of db.example."),
+        ("db.example.", {"expect": ("10.0.0.8", "10.0.0.7")}, "2 A or AAAA of db.example."),
         ("DB.Example.", {"type": "a", "min": "2"}, "2 A of DB.Example."),
         ("web.example.", {"type": "AAAA", "expect": "2001:DB8:0::9"}, "1 AAAA of web.example."),
-        ("web.example.", {"expect": ("10.0.0.9", "2001:db8::9"), "min": "2"}, "2 A and AAAA of web.example."),
+        ("web.example.", {"expect": ("10.0.0.9", "2001:db8::9"), "min": "2"}, "2 A or AAAA of web.example."),
         ("www.example.", {"type": "A", "expect": "10.0.0.9"}, "1 A of www.example."),
         ("www.example.", {"type": "CNAME", "expect": "WEB.example"}, "1 CNAME of www.example."),
         ("example.", {"type": "MX", "expect": ("mail.example.", "20 mail2.EXAMPLE")}, "2 MX of example."),
@@ -134,9 +134,9 @@ def test_too_few_and_other_records_are_not_ready() -> None:
     with Nameserver(ZONE) as server:
         few = ask(server, "db.example.", min="3")
         other = ask(server, "db.example.", expect="10.0.0.1")
-    assert (few.reason, few.detail, few.gone) == (Reason.NO_DATA, "2 A and AAAA of db.example., 3 wanted", False)
+    assert (few.reason, few.detail, few.gone) == (Reason.NO_DATA, "2 A or AAAA of db.example., 3 wanted", False)
     assert (other.reason, other.gone) == (Reason.UNWANTED_ANSWER, False)
-    assert other.detail == "2 A and AAAA of db.example., without '10.0.0.1'"
+    assert other.detail == "2 A or AAAA of db.example., without '10.0.0.1'"
 
 
 def test_absent_is_ready_only_where_the_records_are_definitely_gone() -> None:
@@ -274,7 +274,7 @@ def test_either_family_will_do() -> None:
     with SilentFor(ZONE, "AAAA") as server:
         assert ask(server, "db.example.").state is State.READY
     with Nameserver({("v6.example.", "AAAA"): ["2001:db8::1"]}) as server:
-        assert ask(server, "v6.example.").detail == "1 A and AAAA of v6.example."
+        assert ask(server, "v6.example.").detail == "1 A or AAAA of v6.example."
 
 
 def test_ipv6_nameserver() -> None:
