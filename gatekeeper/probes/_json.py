@@ -24,7 +24,7 @@ def assertion(text: str) -> Assertion:
     try:
         # A whole query is a path; the expressions that a path is compared in are what a filter holds.
         query = environment.compile(f"$[?{text}]")
-    except (JSONPathError, RecursionError) as error:
+    except (JSONPathError, ArithmeticError, ValueError, RecursionError) as error:
         message = f'{quoted(text)} is no JSONPath expression ({_first_line(error)}): write $.status == "ok"'
         raise BadValueError(message) from None
     selectors = [selector for segment in getattr(query, "segments", ()) for selector in segment.selectors]
@@ -37,7 +37,7 @@ def assertion(text: str) -> Assertion:
         try:
             document = json.loads(body)
             return bool(expression.evaluate(FilterContext(env=environment, current=document, root=document)))
-        except (ValueError, RecursionError, JSONPathError):
+        except (JSONPathError, ArithmeticError, ValueError, RecursionError):
             return False
 
     return holds

@@ -4,13 +4,27 @@ A file that is missing or unreadable is an outcome of the attempt and says nothi
 """
 
 import os
+import re
 import stat
 from typing import BinaryIO
 
 from gatekeeper.model import Outcome, Reason, waiting
 from gatekeeper.probes._connect import MissError
+from gatekeeper.values import BadValueError
 
 Stamp = tuple[int, int, int]
+
+
+def file_path(text: str) -> str:
+    """Return the path of a file that an option names; raises `BadValueError`."""
+    try:
+        raw = os.fsencode(text)
+    except UnicodeEncodeError:
+        raw = b""
+    if not raw or re.search(rb"[\x00-\x1f\x7f]", raw):
+        message = "is empty, or has a character that no path can hold"
+        raise BadValueError(message)
+    return text
 
 
 def contents(what: str, path: str, most: int = -1) -> bytes:

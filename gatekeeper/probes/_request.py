@@ -98,7 +98,16 @@ def field(text: str) -> tuple[bytes, bytes]:
     if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
         message = f"has control characters in the value of {name}"
         raise SecretValueError(message)
-    return name.encode(), value.strip().encode()
+    return name.encode(), as_typed(value.strip())
+
+
+def as_typed(text: str) -> bytes:
+    """Return the bytes of a text, also of one that was typed in no UTF-8; raises `SecretValueError`."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        message = "holds half of a surrogate pair"
+        raise SecretValueError(message) from None
 
 
 def proxy(text: str) -> Url:

@@ -83,10 +83,14 @@ def _as_sent(path: str) -> str:
         return path
     from urllib.parse import quote  # noqa: PLC0415 - loaded for what is not ASCII only
 
-    return quote(path, safe="".join(map(chr, range(0x21, 0x7F))))
+    try:
+        return quote(path, safe="".join(map(chr, range(0x21, 0x7F))), errors="surrogateescape")
+    except UnicodeEncodeError:
+        message = "holds half of a surrogate pair"
+        raise BadValueError(message) from None
 
 
 def _unquoted(text: str) -> bytes:
     from urllib.parse import unquote_to_bytes  # noqa: PLC0415 - loaded for a URL with a user only
 
-    return unquote_to_bytes(text)
+    return unquote_to_bytes(text.encode("utf-8", "surrogatepass"))

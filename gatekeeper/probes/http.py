@@ -9,16 +9,16 @@ from gatekeeper.model import Outcome, Reason, waiting
 from gatekeeper.probes._answer import FieldPattern, StatusRange, Wanted, field_pattern, judge, status_range
 from gatekeeper.probes._connect import Endpoints, MissError, endpoints, over_endpoints
 from gatekeeper.probes._json import assertion
-from gatekeeper.probes._local import contents
+from gatekeeper.probes._local import contents, file_path
 from gatekeeper.probes._options import BadOptionsError, Options, build, option
-from gatekeeper.probes._request import Call, credentials, field, method, proxy
+from gatekeeper.probes._request import Call, as_typed, credentials, field, method, proxy
 from gatekeeper.probes._route import Route, basic, reach
 from gatekeeper.probes._stream import SocketStream
 from gatekeeper.probes._target import rest_of
 from gatekeeper.probes._tls import TlsStream, Trust, context_of, secured, server_name
 from gatekeeper.probes._url import Url, read_url
 from gatekeeper.resolve import Peer
-from gatekeeper.values import flag, not_empty, pattern, whole
+from gatekeeper.values import flag, pattern, whole
 
 _MOST_REDIRECTS = 20
 _TLS_ONLY = ("ca", "cert", "key", "server_name", "insecure")
@@ -45,8 +45,8 @@ class Http:
     header: tuple[tuple[bytes, bytes], ...] = option(
         field, "header field to send, 'NAME: VALUE'", default=(), many=True, secret=True
     )
-    body: bytes | None = option(str.encode, "body to send", secret=True)
-    body_file: str | None = option(not_empty, "file whose contents are the body, read at each attempt")
+    body: bytes | None = option(as_typed, "body to send", secret=True)
+    body_file: str | None = option(file_path, "file whose contents are the body, read at each attempt")
     expect_body: re.Pattern[bytes] | None = option(
         pattern, "regular expression that the body must match (64 KiB of it)"
     )
@@ -57,14 +57,14 @@ class Http:
         field_pattern, "header field that must be there, NAME or 'NAME: REGEX'", default=(), many=True
     )
     redirects: int = option(whole(0, _MOST_REDIRECTS), "how many redirects to follow; headers stay behind", default=0)
-    ca: str | None = option(not_empty, "PEM file or folder of the certificates to trust instead of the system's")
-    cert: str | None = option(not_empty, "PEM file of the client's certificate")
-    key: str | None = option(not_empty, "PEM file of its key, where `cert` does not hold it")
+    ca: str | None = option(file_path, "PEM file or folder of the certificates to trust instead of the system's")
+    cert: str | None = option(file_path, "PEM file of the client's certificate")
+    key: str | None = option(file_path, "PEM file of its key, where `cert` does not hold it")
     server_name: str | None = option(server_name, "name that the certificate must be for, instead of the host")
     insecure: bool = option(flag, "do not verify the certificate", default=False)
-    auth_file: str | None = option(not_empty, "file with user:password or a bearer token, read at each attempt")
+    auth_file: str | None = option(file_path, "file with user:password or a bearer token, read at each attempt")
     proxy: Url | None = option(proxy, "HTTP proxy to use, http://HOST:PORT; none by default", secret=True)
-    unix: str | None = option(not_empty, "socket file to connect to instead of the host")
+    unix: str | None = option(file_path, "socket file to connect to instead of the host")
     http2: bool = option(flag, "HTTP/2: offered in the TLS handshake on https, spoken at once on http", default=False)
     endpoints: Endpoints = option(endpoints, "how many of the addresses must pass: any, all or a number", default="any")
 
@@ -164,6 +164,8 @@ def _clashes(target: str, options: Options) -> list[tuple[str, str]]:
         wrong.append(("key", "needs cert, the certificate that it belongs to"))
     if not any(text.strip(" ,") for text in options.get("status", ("200",))):
         wrong.append(("status", "names no status: write 204, 200-299 or 2xx"))
+    if sum(text.lower().startswith("host:") for text in options.get("header", ())) > 1:
+        wrong.append(("header", "gives Host more than once"))
     if options.get("method", ("",))[0].strip().upper() == "HEAD":
         wrong += [(key, "needs a body, and HEAD has none") for key in ("expect_body", "expect_json") if key in given]
     return wrong + _doubled_credentials(target, options)

@@ -9,12 +9,13 @@ from typing import Any, ClassVar, Self
 from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._connect import Endpoints, MissError, connect, during, endpoints, outcome_of, over_endpoints
 from gatekeeper.probes._exchange import linger_of
+from gatekeeper.probes._local import file_path
 from gatekeeper.probes._options import BadOptionsError, Options, build, option
 from gatekeeper.probes._stream import SocketStream
 from gatekeeper.probes._target import host_and_port, rest_of
 from gatekeeper.probes._tls import TlsStream, Trust, alpn_name, context_of, secured, server_name
 from gatekeeper.resolve import Peer
-from gatekeeper.values import duration, flag, not_empty, shown
+from gatekeeper.values import duration, flag, shown
 
 _DAY = 86400
 
@@ -27,9 +28,9 @@ class Tls:
 
     host: str
     port: int
-    ca: str | None = option(not_empty, "PEM file or folder of the certificates to trust instead of the system's")
-    cert: str | None = option(not_empty, "PEM file of the client's certificate")
-    key: str | None = option(not_empty, "PEM file of its key, where `cert` does not hold it")
+    ca: str | None = option(file_path, "PEM file or folder of the certificates to trust instead of the system's")
+    cert: str | None = option(file_path, "PEM file of the client's certificate")
+    key: str | None = option(file_path, "PEM file of its key, where `cert` does not hold it")
     server_name: str | None = option(server_name, "name that the certificate must be for, instead of the host")
     insecure: bool = option(flag, "do not verify the certificate", default=False)
     valid_for: float | None = option(duration, "how long the certificate must still be valid")
@@ -81,13 +82,14 @@ class Tls:
 
 async def _stays(stream: TlsStream, seconds: float) -> None:
     # In TLS 1.3 a server looks at the client's certificate after the client's handshake is done, and says no then.
+    limit = asyncio.timeout(seconds)
     try:
-        async with asyncio.timeout(seconds):
-            with during(f"in the TLS handshake with {stream.where}"):
+        with during(f"in the TLS handshake with {stream.where}"):
+            async with limit:
                 said = await stream.read()
-    except TimeoutError:
-        return
     except OSError as error:
+        if limit.expired():  # and not a time limit of the kernel
+            return
         raise MissError(outcome_of(error, stream.where)) from None
     if not said:
         raise MissError(waiting(Reason.CLOSED, f"{stream.where} (after the TLS handshake)", cheap=True))
