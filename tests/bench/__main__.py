@@ -46,7 +46,7 @@ def main() -> int:
     _print("".join(f"{line}\n" for line in left_out))
     reaches: list[Reach] = []
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench({tool.name: tool for tool in found}, Path(folder), stamp_command(Path(folder)), wanted.quick)
+        bench = Bench({tool.name: tool for tool in found}, Path(folder), stamp_command(Path(folder)), wanted.times)
         for name in wanted.only or ROWS:
             _progress(f"measuring {name}")
             row = ROWS[name](bench)
@@ -59,7 +59,10 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description="Measure gatekeeper beside the field's tools.")
-    parser.add_argument("--quick", action="store_true", help="a quarter of the runs")
+    parser.add_argument("--quick", action="store_const", const=0.25, dest="times", help="a quarter of the runs")
+    parser.add_argument(
+        "--times", type=float, default=1, metavar="N", help="so many times the runs, on a noisy machine"
+    )
     parser.add_argument("--only", action="append", choices=ROWS, metavar="ROW", help=f"one of: {', '.join(ROWS)}")
     parser.add_argument("--strict", action="store_true", help="exit 1 when a reach is missed")
     return parser.parse_args()

@@ -18,16 +18,16 @@ Measured = TypeVar("Measured")
 
 
 class Bench(NamedTuple):
-    """What every row needs: the tools by name, a folder for files, COMMAND, and whether a few runs are enough."""
+    """What every row needs: the tools by name, a folder for files, COMMAND, and how many times the usual runs."""
 
     tools: Mapping[str, Tool]
     folder: Path
     command: Sequence[str]
-    quick: bool
+    times: float
 
     def rounds(self, usual: int) -> int:
-        """Return how many rounds a row has: ``usual``, or a quarter of them."""
-        return max(1, usual // 4) if self.quick else usual
+        """Return how many rounds a row has, at least one."""
+        return max(1, round(usual * self.times))
 
     def of_http(self) -> dict[str, Callable[[int], list[str]]]:
         """Return how each tool that knows HTTP waits for an endpoint."""
