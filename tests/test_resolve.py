@@ -9,37 +9,6 @@ import pytest
 
 from gatekeeper.resolve import Peer, resolve
 
-# A nameserver for the namespace: ok.test is 127.0.0.9, anything with "hang" in it gets no answer, the rest is NXDOMAIN.
-NAMESERVER = """
-import asyncio, os, socket, threading, time
-from gatekeeper.probes.tcp import Tcp
-from gatekeeper.resolve import UnresolvedError, resolve
-
-asked = []
-server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-server.bind(("127.0.0.1", 53))
-
-def answer():
-    while True:
-        query, client = server.recvfrom(512)
-        asked.append(query)
-        if b"hang" in query:
-            continue
-        is_a, known = query[-4:-2] == bytes([0, 1]), b"ok" in query
-        flags = bytes([0x81, 0x80 if known else 0x83])
-        record = bytes.fromhex("c00c00010001000000010004 7f000009") if known and is_a else b""
-        count = bytes([0, 1 if record else 0])
-        end = query.index(0, 12) + 5
-        server.sendto(query[:2] + flags + query[4:6] + count + bytes(4) + query[12:end] + record, client)
-
-threading.Thread(target=answer, daemon=True).start()
-"""
-
-
-def in_namespace(script: str) -> str:
-    """Run a script beside the nameserver, leaving as the gate does: without waiting for stuck threads."""
-    return namespace.run(NAMESERVER + script + "\nimport sys; sys.stdout.flush(); os._exit(0)")
-
 
 def test_a_literal_is_never_looked_up() -> None:
     """Addresses of both families come back as they are."""
@@ -78,6 +47,10 @@ def test_lack_of_descriptors_is_not_taken_for_a_missing_name() -> None:
 def test_a_name_that_does_not_exist_is_definitely_gone() -> None:
     """NXDOMAIN is definite, an answer is an address, and silence is neither."""
     script = """
+import asyncio, threading
+from gatekeeper.probes.tcp import Tcp
+from gatekeeper.resolve import UnresolvedError, resolve
+
 async def run():
     print([str(peer) for peer in await resolve("ok.test", 80)])
     try:
@@ -88,7 +61,7 @@ async def run():
     print(outcome.reason, outcome.gone)
 asyncio.run(run())
 """
-    assert in_namespace(script).splitlines() == ["['127.0.0.9:80']", "True", "unresolved True"]
+    assert namespace.run_with_nameserver(script).splitlines() == ["['127.0.0.9:80']", "True", "unresolved True"]
 
 
 @pytest.mark.root
@@ -109,6 +82,10 @@ def test_no_nameserver_at_all_is_not_gone() -> None:
 def test_hanging_names_delay_no_other_name() -> None:
     """With more names hanging than asyncio has threads, another is still resolved at once, and the exit is free."""
     script = """
+import asyncio, threading
+from gatekeeper.probes.tcp import Tcp
+from gatekeeper.resolve import UnresolvedError, resolve
+
 async def run():
     stuck = [asyncio.ensure_future(resolve(f"hang{n}.test", 80)) for n in range(40)]
     await asyncio.sleep(0.2)
@@ -119,7 +96,7 @@ async def run():
     print({type(end).__name__ for end in await asyncio.gather(*stuck, return_exceptions=True)})
 asyncio.run(run())
 """
-    assert in_namespace(script).splitlines() == ["['127.0.0.9:80']", "{'CancelledError'}"]
+    assert namespace.run_with_nameserver(script).splitlines() == ["['127.0.0.9:80']", "{'CancelledError'}"]
 
 
 @pytest.mark.root
@@ -127,6 +104,10 @@ asyncio.run(run())
 def test_a_name_that_still_hangs_is_joined_and_not_asked_again() -> None:
     """Attempts that time out one after the other leave one thread behind, and one question to the nameserver."""
     script = """
+import asyncio, threading
+from gatekeeper.probes.tcp import Tcp
+from gatekeeper.resolve import UnresolvedError, resolve
+
 async def run():
     probe = Tcp.parse("tcp://hang.test:80", {})
     for _ in range(5):
@@ -138,4 +119,4 @@ async def run():
     print(sum(thread.name.startswith("resolve") for thread in threading.enumerate()), len(set(asked)) <= 2)
 asyncio.run(run())
 """
-    assert in_namespace(script).splitlines() == ["['resolving hang.test']"] * 5 + ["1 True"]
+    assert namespace.run_with_nameserver(script).splitlines() == ["['resolving hang.test']"] * 5 + ["1 True"]
