@@ -26,6 +26,7 @@ DEAR = (0.05, 0.1, 2.0)
 JITTER = 0.2
 MOST_ASKED_FOR = 30.0
 WOKEN_AT_MOST_EVERY = 0.01
+NEARLY = 1e-6  # a timer may fire a rounding error early, and need not be set again for that
 UNTOLD = 2.0  # a signal that stays silent is doubted so often: a network file system tells nothing
 
 _UNTOLD_REASONS = (Reason.REFUSED, Reason.RESET, Reason.CLOSED, Reason.NOT_STABLE)
@@ -124,7 +125,7 @@ class _Run:
         self._streak += 1
         if self._streak < self._rules.successes:
             return waiting(Reason.NOT_STABLE, f"ready {self._streak} of {self._rules.successes} times in a row")
-        if now - self._since < self._rules.stable_for:
+        if now - self._since < self._rules.stable_for - NEARLY:
             for_long = f"ready for {shown(now - self._since)} of {shown(self._rules.stable_for)}"
             return waiting(Reason.NOT_STABLE, for_long)
         return outcome
@@ -158,10 +159,11 @@ class _Run:
         if not self._signal:
             await asyncio.sleep(seconds)
             return
-        # A file that is written all the time must not keep us busy.
-        await asyncio.sleep(min(WOKEN_AT_MOST_EVERY, seconds))
+        # A file that is written all the time must not keep us busy, nor undercut the shortest pause that was asked for.
+        unwoken = min(max(WOKEN_AT_MOST_EVERY, self._rules.interval or 0.0), seconds)
+        await asyncio.sleep(unwoken)
         try:
-            async with asyncio.timeout(max(seconds - WOKEN_AT_MOST_EVERY, 0)) as bound:
+            async with asyncio.timeout(seconds - unwoken) as bound:
                 await self._signal.changed()
         except TimeoutError:
             if not bound.expired():
