@@ -22,6 +22,7 @@ from gatekeeper.values import BadValueError, quoted
 
 T = TypeVar("T")
 
+_SYSTEM = "the system's store of certificates"
 _RECORD_TYPES = range(20, 25)  # RFC 8446, 5.1, and the heartbeat of RFC 6520
 
 
@@ -58,7 +59,10 @@ def alpn_name(text: str) -> str:
 
 def context_of(trust: Trust) -> ssl.SSLContext:
     """Return the TLS context, made anew only where a file has changed (it costs milliseconds); raises `MissError`."""
-    files = (("ca", trust.ca), ("cert", trust.cert), ("key", trust.key))
+    files = [("ca", trust.ca), ("cert", trust.cert), ("key", trust.key)]
+    if not trust.ca and not trust.insecure:
+        system = ssl.get_default_verify_paths()  # SSL_CERT_FILE and SSL_CERT_DIR included, and only what exists
+        files += [(_SYSTEM, system.cafile), (_SYSTEM, system.capath)]
     return _context(trust, tuple(stamp_of(what, path) for what, path in files if path))
 
 
@@ -93,12 +97,14 @@ def _trust(context: ssl.SSLContext, ca: str | None) -> None:
 
 
 def _system_has_a_store() -> bool:
-    paths = ssl.get_default_verify_paths()  # SSL_CERT_FILE and SSL_CERT_DIR included, and only what exists
+    paths = ssl.get_default_verify_paths()
+    if {paths.openssl_cafile_env, paths.openssl_capath_env} & os.environ.keys():
+        return True  # who names a store trusts no other, even while it is not there
     return paths.cafile is not None or (paths.capath is not None and bool(os.listdir(paths.capath)))
 
 
 def _load(what: str, path: str | None, step: Callable[[], None]) -> None:
-    where = f"{what} {path}" if path else "the system's store of certificates"
+    where = f"{what} {path}" if path else _SYSTEM
     try:
         step()
     except ssl.SSLError as error:

@@ -65,8 +65,8 @@ class Tls:
         loop = asyncio.get_running_loop()
         began = loop.time()
         sock = await connect(peer)
-        linger = linger_of(loop.time() - began)
         with await secured(SocketStream(sock, str(peer)), context, self.server_name or self.host) as stream:
+            linger = linger_of(loop.time() - began)
             if self.alpn and stream.protocol is None:
                 return waiting(Reason.UNWANTED_ANSWER, f"{peer} (takes none of the protocols that are offered)")
             await _stays(stream, linger)

@@ -3,6 +3,8 @@
 import asyncio
 import socket
 import ssl
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from webservers import (
 
 from gatekeeper.model import Outcome, Reason, State
 from gatekeeper.probes._options import BadOptionsError
+from gatekeeper.probes._tls import Trust, context_of
 
 
 @pytest.fixture(scope="module")
@@ -123,13 +126,15 @@ def test_client_certificate(folder: Path, ca: Pair, good: Pair, kind: str) -> No
     """A server that wants a client's certificate takes a good one, and its refusal is told as TLS's."""
     client = leaf(folder, ca, "client")
     context = tls_server(good.cert, good.key, ca=ca.cert)
+    if kind == "tls":  # without a request, TLS 1.3 has no moment at which a refusal must have come
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
     with serving(answering(answer(204)) if kind == "https" else until_hung_up, context=context) as server:
         target = f"{kind}://127.0.0.1:{server.port}"
         with_it = outcome(target, ca=str(ca.cert), cert=str(client.cert), key=str(client.key))
         without = outcome(target, ca=str(ca.cert))
     assert with_it.state is State.READY
     assert without.reason in (Reason.TLS_FAILED, Reason.RESET)
-    assert without.reason is Reason.RESET or "certificate required" in without.detail
+    assert without.reason is Reason.RESET or "the other side says" in without.detail
 
 
 @pytest.mark.parametrize("option", ["ca", "cert", "key"])
@@ -164,6 +169,27 @@ def test_file_is_replaced(tmp_path: Path, folder: Path, ca: Pair, good: Pair) ->
         assert outcome(target, ca=str(path)).reason is Reason.TLS_FAILED
         path.write_bytes(ca.cert.read_bytes() + b"\n")
         assert outcome(target, ca=str(path)).state is State.READY
+
+
+def test_store_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca: Pair, good: Pair) -> None:
+    """SSL_CERT_FILE names the store, is the only one, and is believed as soon as it is there."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "store"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
+    with serving(until_hung_up, context=tls_server(good.cert, good.key)) as server:
+        target = f"tls://127.0.0.1:{server.port}"
+        assert outcome(target).reason is Reason.TLS_FAILED
+        assert context_of(Trust()).cert_store_stats()["x509_ca"] == 0
+        (tmp_path / "store").write_bytes(ca.cert.read_bytes())
+        assert outcome(target).state is State.READY
+
+
+def test_no_store_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no store, the authorities of certifi stand in."""
+    none = ssl.DefaultVerifyPaths(None, str(tmp_path), "SSL_CERT_FILE", "/none", "SSL_CERT_DIR", str(tmp_path))
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: none)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    assert context_of(Trust()).cert_store_stats()["x509_ca"] > 50
 
 
 @pytest.mark.parametrize("kind", ["tls", "https"])
@@ -204,14 +230,30 @@ def test_silent_after_the_handshake(ca: Pair, good: Pair) -> None:
 
 
 def test_hung_up_after_the_handshake(ca: Pair, good: Pair) -> None:
-    """A server that hangs up right after the handshake is not ready."""
-
-    def leaving(connection: socket.socket) -> None:
-        assert isinstance(connection, ssl.SSLSocket)
-
-    with serving(leaving, context=tls_server(good.cert, good.key)) as server:
+    """A server that says goodbye with the last bytes of the handshake is not ready."""
+    context = tls_server(good.cert, good.key)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # whose handshake ends with the server's bytes
+    with serving(partial(_saying_goodbye, context)) as server:
         found = outcome(f"tls://127.0.0.1:{server.port}", ca=str(ca.cert))
-    assert found.reason in (Reason.CLOSED, Reason.RESET)
+    assert (found.reason, found.detail.partition(" ")[2]) == (Reason.CLOSED, "(after the TLS handshake)")
+
+
+def _saying_goodbye(context: ssl.SSLContext, connection: socket.socket) -> None:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_side=True)
+    done = False
+    while not done:
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            connection.sendall(outgoing.read())
+            incoming.write(connection.recv(65536))
+        else:
+            done = True
+    with suppress(ssl.SSLWantReadError):
+        tls.unwrap()
+    connection.sendall(outgoing.read())
+    until_hung_up(connection)
 
 
 def test_old_protocol(ca: Pair, good: Pair) -> None:
