@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from nameserver import Caching, Nameserver, Refusing
+from nameserver import Caching, Nameserver, Refusing, Silent
 from network import in_a_network, run
 
 from gatekeeper.model import Outcome, Reason, State
@@ -44,6 +44,13 @@ def attempt_with(server: Nameserver, folder: Path, target: str, **options: str) 
     conf.write_text(f"nameserver {server.address}\nsearch ns.svc.cluster.local\noptions ndots:5\n")
     probe = Service.parse(target, {key: (value,) for key, value in options.items()})
     return asyncio.run(dataclasses.replace(probe, resolv_conf=str(conf), dns_port=server.port).attempt())
+
+
+def portless(server: Nameserver, folder: Path) -> Service:
+    """Return the probe of a service without a port that asks this nameserver."""
+    conf = folder / "resolv.conf"
+    conf.write_text(f"nameserver {server.address}\nsearch ns.svc.cluster.local\noptions ndots:5\n")
+    return Service("localhost", None, resolv_conf=str(conf), dns_port=server.port)
 
 
 def test_a_service_that_accepts_connections_is_ready(listener: int) -> None:
@@ -88,7 +95,6 @@ def test_the_port_may_be_told_by_the_environment(listener: int, monkeypatch: pyt
     [
         ("service://my-db", "MY_DB_SERVICE_PORT", 5432),
         ("service://1db", "_1DB_SERVICE_PORT", 5432),
-        ("service://my-db.prod", "MY_DB_PROD_SERVICE_PORT", None),
         ("service://my-db:6432", "MY_DB_SERVICE_PORT", 6432),
         ("service://my-db:pg", "MY_DB_SERVICE_PORT", "pg"),
     ],
@@ -172,33 +178,47 @@ def test_a_single_srv_answer_tells_the_port(listener: int, tmp_path: Path) -> No
     """Without a port, SRV records of the service itself that agree on one tell it."""
     records = [f"0 50 {listener} db-0.example.", f"0 50 {listener} db-1.example."]
     with Nameserver({("localhost.ns.svc.cluster.local.", "SRV"): records}) as server:
-        assert attempt_with(server, tmp_path, "service://localhost").state is State.READY
+        probe = portless(server, tmp_path)
+        assert probe.untold() is None
+        assert asyncio.run(probe.attempt()).state is State.READY
 
 
-def test_a_port_that_nothing_tells_is_a_bad_declaration(tmp_path: Path) -> None:
-    """A service that is there and whose DNS tells no port, or several, fails and says how to name one."""
+def test_a_port_that_nothing_tells_is_a_bad_declaration() -> None:
+    """Without a port, a variable of this very name, or an answer of DNS, the declaration says how to name one."""
+    with pytest.raises(BadOptionsError) as caught:
+        Service.parse("service://no-such-service.invalid", {})
+    ((key, message),) = caught.value.wrong
+    why = "no-such-service.invalid (Name or service not known)"
+    assert key == ""
+    assert message.startswith("has no port, and no NO_SUCH_SERVICE_INVALID_SERVICE_PORT is in the environment: ")
+    assert message.endswith(f"{why}; write {EXAMPLE}")
+
+
+def test_a_service_whose_dns_tells_no_port_or_several_is_a_bad_declaration(tmp_path: Path) -> None:
+    """No SRV record, or records of several ports, tell no port."""
     how = "localhost does not tell its port: write localhost:5432, or a port's name, as in localhost:http"
     with Nameserver() as server:
-        outcome = attempt_with(server, tmp_path, "service://localhost")
-    assert outcome == Outcome(State.FAILED, Reason.NO_DATA, f"{how} (no SRV record)")
+        assert f"{how} (no SRV record); write {EXAMPLE}" in (portless(server, tmp_path).untold() or "")
     with Nameserver({("localhost.", "SRV"): ["0 0 80 web.", "0 0 443 web."]}) as server:
-        outcome = attempt_with(server, tmp_path, "service://localhost")
-    assert outcome == Outcome(State.FAILED, Reason.UNWANTED_ANSWER, f"{how} (SRV records of 2 ports)")
+        assert f"{how} (SRV records of 2 ports)" in (portless(server, tmp_path).untold() or "")
 
 
-def test_what_a_cache_says_of_the_port_is_not_final(tmp_path: Path) -> None:
-    """A no that comes out of a cache may be older than the service: it is asked again when the cache forgets."""
+def test_a_nameserver_that_refuses_or_keeps_silent_tells_no_port(tmp_path: Path) -> None:
+    """Refusal and silence end the declaration in bounded time."""
+    with Refusing() as server:
+        assert "REFUSED" in (portless(server, tmp_path).untold() or "")
+    with Silent() as server:
+        assert "does not tell one in time" in (portless(server, tmp_path).untold() or "")
+
+
+def test_what_dns_told_once_may_change_until_the_attempt(tmp_path: Path) -> None:
+    """An attempt asks again; a no that comes out of a cache is not final then, and a refusal says nothing."""
     with Caching() as server:
-        outcome = attempt_with(server, tmp_path, "service://localhost")
+        outcome = asyncio.run(portless(server, tmp_path).attempt())
     assert (outcome.state, outcome.reason, outcome.retry_after) == (State.WAITING, Reason.NO_DATA, 7.0)
     assert not outcome.gone
-    assert outcome.detail.startswith("localhost does not tell its port: write localhost:5432")
-
-
-def test_a_failing_nameserver_says_nothing_of_the_port(tmp_path: Path) -> None:
-    """A nameserver that refuses leaves the port unknown for now, not for good."""
     with Refusing() as server:
-        outcome = attempt_with(server, tmp_path, "service://localhost")
+        outcome = asyncio.run(portless(server, tmp_path).attempt())
     assert (outcome.state, outcome.reason) == (State.WAITING, Reason.DNS_REFUSED)
 
 
@@ -261,7 +281,7 @@ def test_a_target_that_does_not_resolve_counts_where_all_must_pass(tmp_path: Pat
 def test_a_service_comes_and_goes_in_the_dns(tmp_path: Path) -> None:
     """A service that is not there yet is unresolved; once it is, DNS and a listener make it ready, port and all."""
     program = """
-        probe = Service.parse("service://db", {})
+        probe = Service("db", None)
         def show():
             outcome = asyncio.run(probe.attempt())
             print(outcome.state, outcome.reason, outcome.detail, outcome.gone)
