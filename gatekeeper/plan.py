@@ -35,7 +35,7 @@ def make_plan(sources: Sequence[Source], problems: Iterable[Problem] = ()) -> Pl
     declared = _by_name(sources, found)
     made = [_dependency(name, text, settings, found) for name, text in declared.items()]
     dependencies = [dependency for dependency in made if dependency]
-    _check_order(dependencies, declared, found)
+    _check_order(declared, found)
     if not declared and not found:
         how = "name one as an argument (tcp://db:5432), in GATEKEEPER_DEPENDENCIES, or in a plan file (--file)"
         found.append(Problem("dependencies", f"there is none: {how}"))
@@ -117,9 +117,9 @@ def _common(
             setting = gate[key]
             settings.append(setting)
             if setting.origin != "default":
-                values[key] = _quiet(option, setting.text)
+                values[key] = _quiet(option, (setting.text,))
     if values.get("optional") and "timeout" not in given:
-        values["timeout"] = _quiet(COMMON["timeout"], OPTIONAL_TIMEOUT)
+        values["timeout"] = _quiet(COMMON["timeout"], (OPTIONAL_TIMEOUT,))
         settings.insert(0, Setting("timeout", OPTIONAL_TIMEOUT, "default"))
     elif "timeout" not in given:
         settings.insert(0, gate["timeout"])
@@ -164,18 +164,17 @@ def _unknown_option(kind: str, given: Given, known: Mapping[str, Option]) -> str
     return f"{kind} has no option {key}{hint or _known(words)}"
 
 
-def _check_order(
-    dependencies: Sequence[Dependency], declared: Mapping[str, Declaration], problems: list[Problem]
-) -> None:
-    after = {dependency.name: dependency.after for dependency in dependencies}
-    for dependency in dependencies:
-        place = next((given.place for given in declared[dependency.name].options if given.key == "after"), "")
-        for name in dependency.after:
-            if name not in declared:
-                hint = nearest(name, declared) or _known(list(declared))
-                problems.append(Problem(place, f"there is no dependency named {name}{hint}"))
-        if circle := _circle(dependency.name, after):
-            problems.append(Problem(place, f"goes in a circle: {' after '.join(circle)}"))
+def _check_order(declared: Mapping[str, Declaration], problems: list[Problem]) -> None:
+    """Add what is wrong with the order, whatever else is wrong with the dependencies."""
+    said = {name: given for name, text in declared.items() for given in text.options if given.key == "after"}
+    after = {name: read for name, given in said.items() if (read := _quiet(COMMON["after"], given.values)) is not _BAD}
+    for name, given in said.items():
+        for other in after.get(name, ()):
+            if other not in declared:
+                hint = nearest(other, declared) or _known(declared)
+                problems.append(Problem(given.place, f"there is no dependency named {other}{hint}"))
+        if circle := _circle(name, after):
+            problems.append(Problem(given.place, f"goes in a circle: {' after '.join(circle)}"))
 
 
 def _circle(start: str, after: Mapping[str, Sequence[str]]) -> list[str]:
@@ -213,10 +212,10 @@ def _read(option: Option, given: Given, problems: list[Problem]) -> Any:  # noqa
         return _BAD
 
 
-def _quiet(option: Option, text: str) -> Any:  # noqa: ANN401 - of as many types as options
-    """Read a text again that has been read (and complained of) where it was said."""
+def _quiet(option: Option, texts: tuple[str, ...]) -> Any:  # noqa: ANN401 - of as many types as options
+    """Read texts again that are complained of where they were said."""
     try:
-        return option.read((text,))
+        return option.read(texts)
     except BadValueError:
         return _BAD
 
