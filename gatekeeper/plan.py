@@ -168,12 +168,15 @@ def _check_order(declared: Mapping[str, Declaration], problems: list[Problem]) -
     """Add what is wrong with the order, whatever else is wrong with the dependencies."""
     said = {name: given for name, text in declared.items() for given in text.options if given.key == "after"}
     after = {name: read for name, given in said.items() if (read := _quiet(COMMON["after"], given.values)) is not _BAD}
+    circles: list[set[str]] = []
     for name, given in said.items():
         for other in after.get(name, ()):
             if other not in declared:
                 hint = nearest(other, declared) or _known(declared)
                 problems.append(Problem(given.place, f"there is no dependency named {other}{hint}"))
-        if circle := _circle(name, after):
+        circle = _circle(name, after)
+        if circle and set(circle) not in circles:
+            circles.append(set(circle))
             problems.append(Problem(given.place, f"goes in a circle: {' after '.join(circle)}"))
 
 
@@ -188,7 +191,7 @@ def _circle(start: str, after: Mapping[str, Sequence[str]]) -> list[str]:
                 way = [start, name]
                 while way[-1] != start:
                     way.append(seen[way[-1]])
-                return [way[0], *reversed(way[1:])] if len(way) > 2 else [start, start]  # noqa: PLR2004 - a pair
+                return way[::-1]
             if before not in seen:
                 seen[before] = name
                 left.append(before)
