@@ -16,7 +16,7 @@ GATE = (sys.executable, str(Path(__file__).parent / "hand_over.py"))
 STATUS = ("cat", "/proc/self/status")
 DESCRIPTORS = ("sh", "-c", 'readlink /proc/$$/fd/*; test -n "$$"')
 ENVIRONMENT = ("env", "-0")
-WATCHED = ("Umask", "Threads", "Sig", "Shd", "Cap", "NoNewPrivs", "Seccomp", "Groups", "Uid", "Gid")
+WATCHED = ("Umask", "Threads", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt", "Cap", "NoNewPrivs", "Seccomp", "Uid")
 PATH = "/usr/bin:/bin"
 
 type_of_environment = Mapping[str, str] | Mapping[bytes, bytes]
@@ -207,6 +207,11 @@ def test_an_empty_entry_of_path_is_the_current_folder(tmp_path: Path) -> None:
 def test_what_is_not_there_is_127(command: str | bytes, reason: str) -> None:
     """A command that does not exist is status 127, and the reason says where it was looked for."""
     assert failure(command) == (127, reason)
+
+
+def test_a_handler_that_is_not_pythons_does_no_harm() -> None:
+    """A command that is not there is told also where handlers stand that Python did not set."""
+    assert failure("no-such-command", env={"PATH": PATH, "PYTHONFAULTHANDLER": "1"})[0] == 127
 
 
 def test_what_cannot_be_executed_is_126(tmp_path: Path) -> None:
