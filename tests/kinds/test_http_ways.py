@@ -22,6 +22,7 @@ from webservers import (
     silent,
     speaking_h2,
     tls_server,
+    until_hung_up,
 )
 
 from gatekeeper.model import Reason, State
@@ -221,6 +222,35 @@ def test_broken_http2(talk: Talk) -> None:
         found = outcome(f"http://127.0.0.1:{server.port}/", http2=True)
     assert found.state is State.WAITING
     assert found.reason in (Reason.CLOSED, Reason.RESET, Reason.UNWANTED_ANSWER)
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (b"\0\0\4\3\0\0\0\0\1" + b"\0\0\0\2", Reason.RESET),  # RST_STREAM of stream 1
+        (b"\0\0\x08\7\0\0\0\0\0" + bytes(4) + b"\0\0\0\2", Reason.CLOSED),  # GOAWAY, no stream done
+    ],
+)
+def test_http2_says_no(frame: bytes, reason: Reason) -> None:
+    """A reset stream and a goodbye in HTTP/2 are something to wait for."""
+    with serving(answering(b"\0\0\0\4\0\0\0\0\0" + frame)) as server:
+        found = outcome(f"http://127.0.0.1:{server.port}/", http2=True)
+    assert (found.state, found.reason) == (State.WAITING, reason)
+
+
+def test_http2_answers_early() -> None:
+    """An answer that comes while a large body has no window left ends the sending."""
+    settings, status_503 = b"\0\0\0\4\0\0\0\0\0", b"\x08\x03503"
+    headers = b"\0\0" + bytes([len(status_503)]) + b"\1\4\0\0\0\1" + status_503
+
+    def early(connection: socket.socket) -> None:
+        request_of(connection)
+        connection.sendall(settings + headers)
+        until_hung_up(connection)
+
+    with serving(early) as server:
+        found = outcome(f"http://127.0.0.1:{server.port}/", http2=True, method="POST", body="b" * 300_000)
+        assert found.detail == f"127.0.0.1:{server.port} (status 503)"
 
 
 def test_silent_http2() -> None:

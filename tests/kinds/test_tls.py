@@ -229,6 +229,17 @@ def test_silent_after_the_handshake(ca: Pair, good: Pair) -> None:
         assert server.all_hung_up()
 
 
+def test_greeting_after_the_handshake(ca: Pair, good: Pair) -> None:
+    """A server that greets first, as mail servers do, is ready."""
+
+    def greeting(connection: socket.socket) -> None:
+        connection.sendall(b"220 mail\r\n")
+        until_hung_up(connection)
+
+    with serving(greeting, context=tls_server(good.cert, good.key)) as server:
+        assert outcome(f"tls://127.0.0.1:{server.port}", ca=str(ca.cert)).state is State.READY
+
+
 def test_hung_up_after_the_handshake(ca: Pair, good: Pair) -> None:
     """A server that says goodbye with the last bytes of the handshake is not ready."""
     context = tls_server(good.cert, good.key)
