@@ -13,6 +13,7 @@ from badness import MARK, descriptors, garbage, half_open, hung_up, left_over, r
 from gatekeeper.model import Outcome, Reason, State, ready, waiting
 from gatekeeper.probes import _connect
 from gatekeeper.probes._connect import HEAD_START, MissError, connect, enough_of, first_of, over_peers
+from gatekeeper.probes._exchange import linger_of
 from gatekeeper.probes._options import BadOptionsError
 from gatekeeper.probes.tcp import Tcp
 from gatekeeper.resolve import Peer
@@ -50,7 +51,8 @@ def test_a_port_without_a_listener_is_refused_and_gone() -> None:
 def test_a_connection_that_is_hung_up_at_once_is_closed() -> None:
     """Accepted and then hung up, as docker-proxy does without a backend, is not ready and not gone."""
     with serving(hung_up) as port:
-        assert attempt(f"tcp://127.0.0.1:{port}") == waiting(Reason.CLOSED, f"127.0.0.1:{port}", cheap=True)
+        outcome = attempt(f"tcp://127.0.0.1:{port}", linger="5s")
+    assert outcome == waiting(Reason.CLOSED, f"127.0.0.1:{port}", cheap=True)
 
 
 def test_a_connection_that_is_reset_is_reset() -> None:
@@ -59,11 +61,17 @@ def test_a_connection_that_is_reset_is_reset() -> None:
         assert attempt(f"tcp://127.0.0.1:{port}", linger="1s").reason is Reason.RESET
 
 
+@pytest.mark.parametrize(("round_trip", "seconds"), [(0, 0.005), (0.001, 0.005), (0.05, 0.1), (3, 0.25)])
+def test_the_linger_is_two_round_trips_within_bounds(round_trip: float, seconds: float) -> None:
+    """Never under 5 ms, when a proxy would not have hung up yet, nor over 250 ms."""
+    assert linger_of(round_trip) == seconds
+
+
 def test_without_linger_a_hang_up_is_not_waited_for() -> None:
     """With linger=0 the accepted connection alone counts."""
 
     def late(_client: socket.socket, over: threading.Event) -> None:
-        over.wait(0.2)
+        over.wait(1)
 
     with serving(late) as port:
         assert attempt(f"tcp://127.0.0.1:{port}", linger="0").state is State.READY
@@ -73,11 +81,11 @@ def test_a_longer_linger_sees_a_later_hang_up() -> None:
     """A linger that is declared is kept, however fast the connection was made."""
 
     def late(_client: socket.socket, over: threading.Event) -> None:
-        over.wait(0.3)
+        over.wait(1)
 
     with serving(late) as port:
-        assert attempt(f"tcp://127.0.0.1:{port}").state is State.READY
-        assert attempt(f"tcp://127.0.0.1:{port}", linger="5s").reason is Reason.CLOSED
+        assert attempt(f"tcp://127.0.0.1:{port}", linger="10ms").state is State.READY
+        assert attempt(f"tcp://127.0.0.1:{port}", linger="10s").reason is Reason.CLOSED
 
 
 def test_a_server_that_speaks_first_is_ready_and_not_quoted() -> None:
