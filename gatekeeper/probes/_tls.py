@@ -44,7 +44,7 @@ def server_name(text: str) -> str:
     name = text.strip().removeprefix("[").removesuffix("]")
     try:
         socket.inet_pton(socket.AF_INET6, name)
-    except OSError:
+    except (OSError, ValueError):  # no such address, or text that no address can hold
         return host_name(name, "server_name=HOST")
     return name
 

@@ -166,7 +166,7 @@ def _clashes(target: str, options: Options) -> list[tuple[str, str]]:
         wrong.append(("status", "names no status: write 204, 200-299 or 2xx"))
     if sum(text.lower().startswith("host:") for text in options.get("header", ())) > 1:
         wrong.append(("header", "gives Host more than once"))
-    if options.get("method", ("",))[0].strip().upper() == "HEAD":
+    if "HEAD" in [text.strip().upper() for text in options.get("method", ())]:
         wrong += [(key, "needs a body, and HEAD has none") for key in ("expect_body", "expect_json") if key in given]
     return wrong + _doubled_credentials(target, options)
 
