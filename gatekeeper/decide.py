@@ -13,17 +13,15 @@ _NAMED = 3
 def so_far(plan: Plan, reports: Sequence[Report]) -> Decision | None:
     """Return what the gate does by now, or None while it depends on what is still being attempted."""
     if plan.options.any:
-        return _any(reports)
-    required = [report for report in reports if report.required]
-    if any(report.state is State.FAILED for report in required):
+        return _any(plan, reports)
+    missing = [report for report in reports if report.required and report.state is not State.READY]
+    if any(report.state is State.FAILED for report in missing):
         return Gate.CLOSED, Cause.FAILED
-    overdue = any(report.overdue for report in required)
-    if overdue and plan.options.on_timeout == "fail":
+    if any(report.overdue for report in missing) and plan.options.on_timeout == "fail":
         return Gate.CLOSED, Cause.TIMEOUT
-    if all(_over(report) for report in reports):
-        missing = any(report.state is not State.READY for report in required)
-        return Gate.OPEN, Cause.CONTINUE if missing else Cause.READY
-    return None
+    if not all(_over(report) for report in reports):
+        return None
+    return _out_of_time(plan) if missing else (Gate.OPEN, Cause.READY)
 
 
 def at_deadline(plan: Plan, reports: Sequence[Report]) -> Decision:
@@ -32,9 +30,7 @@ def at_deadline(plan: Plan, reports: Sequence[Report]) -> Decision:
         return decision
     if not plan.options.any and all(report.state is State.READY for report in reports if report.required):
         return Gate.OPEN, Cause.READY
-    if plan.options.on_timeout == "continue":
-        return Gate.OPEN, Cause.CONTINUE
-    return Gate.CLOSED, Cause.TIMEOUT
+    return _out_of_time(plan)
 
 
 def at_once(plan: Plan, reports: Sequence[Report]) -> Decision:
@@ -79,13 +75,18 @@ def story(verdict: Verdict) -> str:
     return f"{head}: {verdict.summary}"
 
 
-def _any(reports: Sequence[Report]) -> Decision | None:
+def _any(plan: Plan, reports: Sequence[Report]) -> Decision | None:
     if any(report.state is State.READY for report in reports):
         return Gate.OPEN, Cause.READY
     if not all(_over(report) for report in reports):
         return None
-    failed = any(report.state is State.FAILED for report in reports)
-    return Gate.CLOSED, Cause.FAILED if failed else Cause.TIMEOUT
+    if not any(report.overdue for report in reports):
+        return Gate.CLOSED, Cause.FAILED
+    return _out_of_time(plan)
+
+
+def _out_of_time(plan: Plan) -> Decision:
+    return (Gate.OPEN, Cause.CONTINUE) if plan.options.on_timeout == "continue" else (Gate.CLOSED, Cause.TIMEOUT)
 
 
 def _over(report: Report) -> bool:

@@ -79,10 +79,11 @@ class Watch:
         """Make one attempt at each dependency, whatever its order, and return the reports."""
         tasks = [asyncio.create_task(self._alternatives(ward, once=True)) for ward in self._wards.values()]
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with asyncio.timeout_at(self._deadline) as bound:
                 await asyncio.gather(*tasks)
         except TimeoutError:
-            pass
+            if not bound.expired():
+                raise
         finally:
             await _let_go(tasks)
         return self.reports()
@@ -123,7 +124,10 @@ class Watch:
             ward.detail = f"after {', '.join(ward.dependency.after)}"
         for other in before:
             await other.settled.wait()
-        return all(other.state is State.READY or other.dependency.optional for other in before)
+        may = all(other.state is State.READY or other.dependency.optional for other in before)
+        if may:
+            ward.detail = ""
+        return may
 
     async def _alternatives(self, ward: "_Ward", *, once: bool = False) -> None:
         """Attempt at all alternatives, each at its own pace, until the dependency stands where it will stay."""
