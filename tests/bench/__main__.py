@@ -59,9 +59,11 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description="Measure gatekeeper beside the field's tools.")
-    parser.add_argument("--quick", action="store_const", const=0.25, dest="times", help="a quarter of the runs")
     parser.add_argument(
-        "--times", type=float, default=1, metavar="N", help="so many times the runs, on a noisy machine"
+        "--quick", action="store_const", const=0.25, default=1.0, dest="times", help="a quarter of the runs"
+    )
+    parser.add_argument(
+        "--times", type=float, default=1.0, metavar="N", help="so many times the runs, on a noisy machine"
     )
     parser.add_argument("--only", action="append", choices=ROWS, metavar="ROW", help=f"one of: {', '.join(ROWS)}")
     parser.add_argument("--strict", action="store_true", help="exit 1 when a reach is missed")
