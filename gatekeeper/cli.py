@@ -137,7 +137,7 @@ def _unusable(options: GateOptions) -> list[Problem]:
     problems = [
         Problem(spelled(key), problem)
         for key, path in (("report", options.report), ("ready_file", options.ready_file))
-        if path and (problem := files.check_writable(path))
+        if path and (problem := files.check_writable(path) or (key == "ready_file" and files.check_removable(path)))
     ]
     if options.notify_fd is not None:
         try:
@@ -191,9 +191,9 @@ def _handed_over(
     removed = set(our_variables())
     if options.notify == "ready":
         removed.add(NOTIFY_SOCKET)
-    if signals.received is not None:
+    if (received := signals.last_look()) is not None:
         ending.take_back(options)
-        return EX_SIGNAL + signals.received
+        return EX_SIGNAL + received
     failure = become(command, os.environ, stock, removed)
     ending.take_back(options)
     logger.say("error", log.CLOSED, summary=failure.reason, cause=Cause.FAILED.value)

@@ -32,7 +32,7 @@ def make_plan(sources: Sequence[Source], problems: Iterable[Problem] = ()) -> Pl
     """Return the plan; raises `BadDeclarationError` with every problem, those that were found before included."""
     found = list(problems)
     options, settings = _gate_options(sources, found)
-    declared = _by_name(sources, found)
+    declared = _by_name(sources, settings, found)
     made = [_dependency(name, text, settings, found) for name, text in declared.items()]
     dependencies = [dependency for dependency in made if dependency]
     _check_order(declared, found)
@@ -62,7 +62,7 @@ def _gate_options(sources: Sequence[Source], problems: list[Problem]) -> tuple[G
     return GateOptions(**{key: value for key, value in values.items() if value is not _BAD}), settings
 
 
-def _by_name(sources: Sequence[Source], problems: list[Problem]) -> dict[str, Declaration]:
+def _by_name(sources: Sequence[Source], gate: Mapping[str, Setting], problems: list[Problem]) -> dict[str, Declaration]:
     """Return the declarations by name, in the order in which files, variables and arguments say them."""
     named: dict[str, Declaration] = {}
     for source in reversed(sources):
@@ -74,6 +74,7 @@ def _by_name(sources: Sequence[Source], problems: list[Problem]) -> dict[str, De
                 problems.append(
                     Problem(declaration.origin, f"the name {name} is used by {first} already: give it another")
                 )
+                _dependency(name, declaration, gate, problems)  # for what else is wrong with it
             here.setdefault(name, declaration)
         named.update(here)
     return named
@@ -139,7 +140,7 @@ def _alternative(
     known = options_of(maker)
     given = {each.key: each for each in (*shared, *target.options)}
     unknown = [each for each in given.values() if each.key not in known]
-    problems.extend(Problem(each.place, _unknown_option(kind, each, known)) for each in unknown)
+    problems.extend(_unknown_option(kind, each, known) for each in unknown)
     try:
         usable = {key: each.values for key, each in given.items() if key in known}
         probe = maker.parse(target.url, usable)
@@ -152,16 +153,18 @@ def _alternative(
     return None if unknown else (Alternative(kind, safe_target(target.url), probe), settings)
 
 
-def _unknown_option(kind: str, given: Given, known: Mapping[str, Option]) -> str:
+def _unknown_option(kind: str, given: Given, known: Mapping[str, Option]) -> Problem:
     key = given.key
     if key in COMMON:
-        return f"{key} is said of the dependency, not of one of its alternatives"
+        return Problem(given.place, f"{key} is said of the dependency, not of one of its alternatives")
     words = [*known, *COMMON]
     hint = nearest(key, words)
     if not given.values and not hint:
         # It may be the end of a secret whose quotes were forgotten: header=Authorization: Bearer ...
-        return f"{kind} has no such flag (it is not shown): put quotes around a value with spaces{_known(words)}"
-    return f"{kind} has no option {key}{hint or _known(words)}"
+        place = given.place.removesuffix(f": {key}")
+        what = f"{kind} has no such flag (it is not shown): put quotes around a value with spaces"
+        return Problem(place, f"{what}{_known(words)}")
+    return Problem(given.place, f"{kind} has no option {key}{hint or _known(words)}")
 
 
 def _check_order(declared: Mapping[str, Declaration], problems: list[Problem]) -> None:

@@ -26,6 +26,12 @@ class Signals:
             signal.signal(number, self._note)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
+    def last_look(self) -> int | None:
+        """Return the number of a signal that came; what comes from now on is held back for who has the process next."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        late = signal.sigpending() & set(ENDING)
+        return self.received if self.received is not None else min(late, default=None)
+
     async def wait(self) -> int:
         """Return the number of the first signal, which may have come before."""
         loop = asyncio.get_running_loop()

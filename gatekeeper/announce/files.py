@@ -42,12 +42,20 @@ def check_writable(path: str) -> str | None:
     return f"{path}: user {os.geteuid()} may not write there"
 
 
+def check_removable(path: str) -> str | None:
+    """Return what would keep `remove` from taking ``path`` down, or None. Touches nothing."""
+    mode = _mode(path)
+    if mode is None or stat.S_ISFIFO(mode) or (stat.S_ISREG(mode) and _own_descriptor(path) is None):
+        return None
+    return f"{path}: is not a regular file, which could be removed at the start"
+
+
 def remove(path: str) -> None:
     """Remove a regular file that an earlier run left; absent is as good, and a FIFO keeps nothing. Raises OSError."""
     mode = _mode(path)
     if mode is None or stat.S_ISFIFO(mode):
         return
-    if _own_descriptor(path) is not None or not stat.S_ISREG(mode):
+    if check_removable(path):
         raise OSError(errno.EINVAL, "is not a regular file", path)
     os.unlink(os.path.realpath(path))
 
