@@ -8,9 +8,12 @@ import asyncio
 import gc
 import os
 import resource
+import subprocess
+import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import namespace
@@ -217,6 +220,33 @@ def test_without_descriptors_nothing_is_ready_and_nothing_is_gone(kind: str, pat
         outcome = asyncio.run(run(probe_of(kind, LOCAL[kind]) if kind in LOCAL else at(kind, port, path)))
     well_formed(outcome)
     assert (outcome.state, outcome.reason, outcome.gone) == (State.WAITING, Reason.EXHAUSTED, False)
+
+
+@pytest.mark.parametrize("target", ["tcp://localhost:1", "exec:true"])
+def test_without_threads_or_processes_nothing_is_ready_and_nothing_is_left(target: str) -> None:
+    """Where this user may start neither, or only one more, that is said; with enough of them the attempt goes on."""
+    script = f"""
+        import asyncio, os, resource
+        from gatekeeper.probes import load
+        probe = load({target.partition(":")[0]!r}).parse({target!r}, {{}})
+        if os.geteuid() == 0:  # whom the limit does not bind
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+        most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        for limit in (*range(40), 4000):
+            resource.setrlimit(resource.RLIMIT_NPROC, (limit, most))
+            outcome = asyncio.run(probe.attempt())
+            print(outcome.state, outcome.reason, outcome.gone and outcome.reason == "exhausted")
+            try:
+                print(os.waitpid(-1, os.WNOHANG))
+            except ChildProcessError:
+                pass
+    """
+    done = subprocess.run([sys.executable, "-c", dedent(script)], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    normal = {"tcp": "waiting refused False", "exec": "ready ready False"}[target.partition(":")[0]]
+    assert set(done.stdout.splitlines()) == {"waiting exhausted False", normal}
 
 
 @pytest.mark.root
