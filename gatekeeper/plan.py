@@ -92,7 +92,8 @@ def _dependency(
     if values.get("need", 1) > len(text.targets):
         place = common["need"].place
         problems.append(Problem(place, f"{values['need']} are needed of {len(text.targets)}: write at most that many"))
-    _check_pauses(values, common["max_interval"].place if "max_interval" in common else text.origin, problems)
+    if not common.keys().isdisjoint(("interval", "max_interval")):
+        _check_pauses(values, common["max_interval"].place if "max_interval" in common else text.origin, problems)
     if len(problems) > before:
         return None
     return Dependency(
@@ -159,8 +160,8 @@ def _unknown_option(kind: str, given: Given, known: Mapping[str, Option]) -> Pro
         return Problem(given.place, f"{key} is said of the dependency, not of one of its alternatives")
     words = [*known, *COMMON]
     hint = nearest(key, words)
-    if not given.values and not hint:
-        # It may be the end of a secret whose quotes were forgotten: header=Authorization: Bearer ...
+    if not hint and not any(value.strip("=") for value in given.values):
+        # It may be the end of a secret whose quotes were forgotten: header=Authorization: Basic dXNlcg==
         place = given.place.removesuffix(f": {key}")
         what = f"{kind} has no such flag (it is not shown): put quotes around a value with spaces"
         return Problem(place, f"{what}{_known(words)}")

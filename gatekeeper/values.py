@@ -207,6 +207,9 @@ class Option(NamedTuple):
             raise BadValueError(message)
         if self.commas:
             texts = tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
+            if not texts:  # an expectation that came out empty must not mean that anything will do
+                message = "must not be empty"
+                raise BadValueError(message)
         if self.many:
             return tuple(self.parse(text) for text in texts)
         if len(texts) > 1:
