@@ -29,13 +29,13 @@ format: .venv/made
 	$(BIN)/ruff format
 
 bench: .venv/made bench-packages
-	$(BIN)/python -m tests.bench
+	PYTHONPATH=tests $(BIN)/python -m bench
 
 image:
 	$$(command -v podman || command -v docker) build --tag gatekeeper .
 
 clean:
-	rm -rf .venv .bench .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache build dist
 
 .venv/made: pyproject.toml
 	$(PYTHON) -m venv .venv || { [ "$(APT)" ] && $(call install,python3-venv) && $(PYTHON) -m venv .venv; }

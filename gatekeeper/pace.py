@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 # Of the time waited; shortest and longest in seconds.
-CHEAP = (0.02, 0.02, 0.25)
-CHEAP_LATER = (0.02, 0.02, 1.0)
+CHEAP = (0.015, 0.02, 0.25)
+CHEAP_LATER = (0.015, 0.02, 1.0)
 LATER = 300.0
 DEAR = (0.05, 0.1, 2.0)
 JITTER = 0.2
@@ -29,7 +29,8 @@ WOKEN_AT_MOST_EVERY = 0.01
 NEARLY = 1e-6  # a timer may fire a rounding error early, and need not be set again for that
 UNTOLD = 2.0  # a signal that stays silent is doubted so often: a network file system tells nothing
 
-_UNTOLD_REASONS = (Reason.REFUSED, Reason.RESET, Reason.CLOSED, Reason.NOT_STABLE)
+# What a notice of the file system puts an end to; all else is paced as if there were none.
+_TOLD = (Reason.NOT_FOUND, Reason.STILL_THERE, Reason.FORBIDDEN, Reason.UNWANTED_ANSWER)
 
 
 async def pace(
@@ -143,7 +144,7 @@ class _Run:
             pause = max(pause, min(outcome.retry_after, MOST_ASKED_FOR))
         if outcome.reason is Reason.TIMED_OUT:
             pause = max(pause - self._took, CHEAP[1])  # it has been its own pause
-        if self._signal and outcome.reason not in _UNTOLD_REASONS:
+        if self._signal and outcome.reason in _TOLD:
             pause = max(pause, UNTOLD)
         rules = self._rules
         # Jitter only lengthens, so that the shortest pause is what it says.

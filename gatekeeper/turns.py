@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-SHARE = 0.15  # of one core; a quarter is promised, and the first attempts and the start come on top
+SHARE = 0.1  # of one core; a quarter is promised, and loading a large plan and its first attempts come on top
 BURST = 0.1  # seconds of saved-up turns that may be spent at once
 FASTEST, SLOWEST = 1 / 400, 1 / 20
 _MOST_AT_ONCE = 512
