@@ -7,13 +7,16 @@ the names of the files. `gatekeeper.cli` is the way in for people and scripts; t
     report = await gatekeeper.wait_async("tcp://db:5432")
     report = gatekeeper.check("tcp://cache:6379")                                   # does not raise for 'not ready'
 
-Dependencies are lines as on the command line; options are those of ``gatekeeper wait`` with underscores. References
-such as ``${DB_HOST}`` are replaced from the environment; ``GATEKEEPER_*`` variables are not read.
+Dependencies are lines as on the command line; options are those of ``gatekeeper wait`` that decide when the gate
+opens, with underscores. References such as ``${DB_HOST}`` are replaced from the environment; ``GATEKEEPER_*``
+variables are not read.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from gatekeeper.model import BadDeclarationError as BadDeclaration
     from gatekeeper.model import Plan, Verdict
 
@@ -36,9 +39,7 @@ def wait(*dependencies: str, **options: Any) -> "Verdict":  # noqa: ANN401 - as 
     Durations are seconds or text such as ``2m``. Raises `NotReady`, or `BadDeclaration` with every problem before
     anything is probed. Inside a running event loop, use `wait_async`.
     """
-    import asyncio  # noqa: PLC0415 - nothing is loaded by the import of the package
-
-    return asyncio.run(wait_async(*dependencies, **options))
+    return _run(wait_async(*dependencies, **options))
 
 
 async def wait_async(*dependencies: str, **options: Any) -> "Verdict":  # noqa: ANN401 - as many types as options
@@ -54,11 +55,18 @@ async def wait_async(*dependencies: str, **options: Any) -> "Verdict":  # noqa: 
 
 def check(*dependencies: str, **options: Any) -> "Verdict":  # noqa: ANN401 - as many types as there are options
     """Make one attempt at each dependency and return the report, which is true when all that is required is there."""
-    import asyncio  # noqa: PLC0415 - nothing is loaded by the import of the package
-
     from gatekeeper.gate import look  # noqa: PLC0415 - nothing is loaded by the import of the package
 
-    return asyncio.run(look(_plan(dependencies, options)))
+    return _run(look(_plan(dependencies, options)))
+
+
+def _run(waiting: "Coroutine[Any, Any, Verdict]") -> "Verdict":
+    import asyncio  # noqa: PLC0415 - nothing is loaded by the import of the package
+
+    try:
+        return asyncio.run(waiting)
+    finally:
+        waiting.close()  # where a loop runs already, it was never begun
 
 
 def _plan(dependencies: tuple[str, ...], options: dict[str, Any]) -> "Plan":
@@ -66,9 +74,11 @@ def _plan(dependencies: tuple[str, ...], options: dict[str, Any]) -> "Plan":
 
     from gatekeeper.declare.line import parse_line  # noqa: PLC0415 - as above
     from gatekeeper.model import Given, Problem, Source  # noqa: PLC0415 - as above
+    from gatekeeper.options import GATE, OF_THE_GATE  # noqa: PLC0415 - as above
     from gatekeeper.plan import make_plan  # noqa: PLC0415 - as above
 
-    problems: list[Problem] = []
+    here = f"is for the command line only: take {', '.join(OF_THE_GATE)}"
+    problems = [Problem(key, here) for key in options if key in GATE and key not in OF_THE_GATE]
     places = [(text, f"argument {number}") for number, text in enumerate(dependencies, 1)]
     lines = [parse_line(text, place, problems, os.environ) for text, place in places]
     settings = [

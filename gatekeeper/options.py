@@ -53,6 +53,12 @@ GATE: dict[str, GateOption] = {
     "output": _gate(one_of("text", "json"), "for check and plan", "WORD", "text"),
 }
 
+# What decides when the gate opens; the others say what a process does about it.
+OF_THE_GATE = (
+    *("timeout", "attempt_timeout", "interval", "max_interval", "successes", "stable_for"),
+    *("any", "on_timeout", "bypass"),
+)
+
 COMMON: dict[str, Option] = {
     "timeout": Option(limit, "how long this dependency may take in all"),
     "attempt_timeout": Option(limit, "one attempt, name resolution included"),
