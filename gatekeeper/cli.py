@@ -20,7 +20,7 @@ from gatekeeper.announce.sdnotify import Notifier
 from gatekeeper.declare.argv import parse_arguments
 from gatekeeper.declare.sources import gather, our_variables
 from gatekeeper.gate import FaultError, bypassed, fault_of, hold, look
-from gatekeeper.handover.become import Stock, become, secure_standard_descriptors, take_stock
+from gatekeeper.handover.become import Stock, become, lacking, secure_standard_descriptors, take_stock
 from gatekeeper.handover.leave import leave
 from gatekeeper.log import Lines, Log
 from gatekeeper.model import BadDeclarationError, Cause, Gate, GateOptions, Plan, Problem, Verdict
@@ -111,7 +111,12 @@ def _wait(argv: list[str], start: Start) -> int:
     logger = _logger(plan.options, start.lines)
     notifier = _prepared(plan.options, notifier, logger)
     verdict = bypassed(plan) if plan.options.bypass else _held(plan, signals, logger, notifier, start)
+    failure = lacking(command, os.environ) if verdict and command else None
+    if failure:
+        verdict = verdict._replace(gate=Gate.CLOSED, cause=Cause.FAILED, summary=failure.reason)
     verdict = ending.announce(verdict, plan.options, logger, notifier, handing_over=command is not None)
+    if failure:
+        return failure.status
     if verdict.gate is Gate.CLOSED:
         return _status(verdict, signals)
     return EX_OK if command is None else _handed_over(command, plan.options, signals, start.stock, logger, notifier)

@@ -63,12 +63,13 @@ def summary(reports: Sequence[Report]) -> str:
 def story(verdict: Verdict) -> str:
     """Return the line that tells it all in the end."""
     after = f"after {shown(verdict.waited)}" if verdict.waited else "at once"
+    hopeless = any(report.state is State.FAILED for report in verdict.dependencies)
     head = {
         Cause.READY: f"open {after}",
         Cause.CONTINUE: f"open {after} although the time is up (on-timeout=continue)",
         Cause.BYPASS: "open, nothing was probed",
         Cause.TIMEOUT: f"closed, the time is up {after}",
-        Cause.FAILED: f"closed {after}, a required dependency can never become ready",
+        Cause.FAILED: f"closed {after}{', a required dependency can never become ready' if hopeless else ''}",
         Cause.SIGNAL: f"closed {after} by a signal",
         Cause.FAULT: f"closed {after} by a fault in gatekeeper",
     }[verdict.cause]

@@ -71,6 +71,20 @@ def become(command: Sequence[str], environ: Mapping[str, str], stock: Stock, our
     return failure
 
 
+def lacking(command: Sequence[str], environ: Mapping[str, str]) -> Failure | None:
+    """Return why ``command`` could not be executed as things stand, or None. Executes nothing.
+
+    An early look, so that nobody is told of a start that cannot come; `become` has the last word.
+    """
+    paths = _candidates(command[0], environ) if command[0] else []
+    if any(os.path.isfile(path) and os.access(path, os.X_OK) for path in paths):
+        return None
+    there = next((path for path in paths if os.path.exists(path)), None)
+    if there is not None:
+        return _explain(there, OSError(errno.EACCES, os.strerror(errno.EACCES)))
+    return _not_found(command[0])
+
+
 def _is_open(descriptor: int) -> bool:
     try:
         os.fstat(descriptor)
@@ -121,7 +135,7 @@ def _put_back_signals(stock: Stock) -> list[tuple[int, Any]]:
 def _execute(command: Sequence[str], given: Mapping[str, str]) -> Failure:
     name = command[0]
     if not name:
-        return Failure(_NOT_FOUND, "the name of the command is empty")
+        return _not_found(name)
     found: Failure | None = None
     for path in _candidates(name, given):
         try:
@@ -131,8 +145,7 @@ def _execute(command: Sequence[str], given: Mapping[str, str]) -> Failure:
                 return _explain(path, error)
             if found is None and os.path.exists(path):
                 found = _explain(path, error)
-    where = "no such file" if "/" in name else "not in any folder of PATH"
-    return found or Failure(_NOT_FOUND, f"{name!r} was not found: {where}")
+    return found or _not_found(name)
 
 
 def _candidates(name: str, given: Mapping[str, str]) -> list[str]:
@@ -140,6 +153,13 @@ def _candidates(name: str, given: Mapping[str, str]) -> list[str]:
         return [name]
     # An empty entry is the current folder, as execvp(3) has it.
     return [os.path.join(folder or ".", name) for folder in given.get("PATH", os.defpath).split(":")]
+
+
+def _not_found(name: str) -> Failure:
+    if not name:
+        return Failure(_NOT_FOUND, "the name of the command is empty")
+    where = "no such file" if "/" in name else "not in any folder of PATH"
+    return Failure(_NOT_FOUND, f"{name!r} was not found: {where}")
 
 
 def _explain(path: str, error: OSError) -> Failure:
