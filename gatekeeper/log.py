@@ -34,21 +34,35 @@ class Lines:
 
     def __init__(self, descriptor: int = _STDERR) -> None:
         """Take the descriptor."""
-        self._descriptor = descriptor
+        self._descriptor = _unblocked(descriptor)
         self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLOUT)
+        self._poll.register(self._descriptor, select.POLLOUT)
+        self._torn = False
 
     def write(self, text: str, *, patient: bool = False) -> None:
-        """Write text, whole lines at a time; ``patient`` waits some milliseconds for room."""
+        """Write text, as far as there is room; ``patient`` waits some milliseconds for it."""
         data = text.encode(errors="backslashreplace")
-        while data:
-            chunk = data[:_LONGEST]
-            try:
-                if not self._poll.poll(_LAST_CHANCE if patient else 0):
-                    return
-                data = data[os.write(self._descriptor, chunk) :]
-            except OSError:
-                return
+        if self._torn:
+            data = b"\n" + data
+        left = data
+        try:
+            while left and self._poll.poll(_LAST_CHANCE if patient else 0):
+                left = left[os.write(self._descriptor, left[:_LONGEST]) :]
+        except OSError:
+            pass
+        written = data[: len(data) - len(left)]
+        # The rest of a line that was cut is lost; the next line begins on its own.
+        self._torn = not written.endswith(b"\n") if left and written else self._torn and not written
+
+
+def _unblocked(descriptor: int) -> int:
+    """Return a descriptor of the same terminal that never blocks; of a terminal, poll(2) does not say how much fits."""
+    if not os.isatty(descriptor):
+        return descriptor
+    try:
+        return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return descriptor
 
 
 class Log:
