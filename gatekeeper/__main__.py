@@ -8,11 +8,34 @@ def main() -> None:
 
     began = time.monotonic()
     gc.disable()  # loading leaves no garbage that is worth looking for
-    from gatekeeper.cli import main as run  # noqa: PLC0415 - the front door stays free of imports
-
+    _leave_at_signals()
+    try:
+        from gatekeeper.cli import main as run  # noqa: PLC0415 - the front door stays free of imports
+    except BaseException as error:  # noqa: BLE001 - no memory, no descriptors, a half of an installation
+        _give_up(error)
     gc.freeze()
     gc.enable()
     run(began)
+
+
+def _leave_at_signals() -> None:
+    """Leave at a signal that comes while the rest is loaded: PID 1 would lose it, and SIGINT print a traceback."""
+    import os  # noqa: PLC0415 - loaded by Python itself
+    import signal  # noqa: PLC0415 - the front door stays free of imports
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _: os._exit(128 + number))
+
+
+def _give_up(error: BaseException) -> None:
+    """Say that gatekeeper cannot be loaded, and leave with the status of a fault."""
+    import os  # noqa: PLC0415 - loaded by Python itself
+
+    try:
+        os.write(2, f"gatekeeper: a fault in gatekeeper: it cannot be loaded ({type(error).__name__})\n".encode())
+    finally:
+        os._exit(70)
 
 
 if __name__ == "__main__":

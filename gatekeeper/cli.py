@@ -8,7 +8,8 @@ import asyncio
 import errno
 import os
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any, NamedTuple, NoReturn, TypeVar
@@ -19,7 +20,7 @@ from gatekeeper.announce.progress import Progress
 from gatekeeper.announce.sdnotify import Notifier
 from gatekeeper.declare.argv import parse_arguments
 from gatekeeper.declare.sources import gather, our_variables
-from gatekeeper.gate import FaultError, bypassed, fault_of, hold, look
+from gatekeeper.gate import FaultError, bypassed, fault_of, faulty, hold, look
 from gatekeeper.handover.become import Stock, become, lacking, secure_standard_descriptors, take_stock
 from gatekeeper.handover.leave import leave
 from gatekeeper.log import Lines, Log
@@ -27,14 +28,14 @@ from gatekeeper.model import BadDeclarationError, Cause, Gate, GateOptions, Plan
 from gatekeeper.options import COMMANDS, spelled
 from gatekeeper.plan import make_plan
 from gatekeeper.screen import Screen, wants_colour
-from gatekeeper.signals import Signals
+from gatekeeper.signals import EndedError, Signals
 from gatekeeper.values import nearest
 
 T = TypeVar("T")
 
 EX_OK, EX_NOT_READY, EX_USAGE, EX_UNAVAILABLE, EX_SOFTWARE, EX_TIMEOUT, EX_SIGNAL = 0, 1, 2, 69, 70, 124, 128
 NOTIFY_SOCKET = "NOTIFY_SOCKET"
-_STDERR = 2
+_STDOUT, _STDERR = 1, 2
 
 
 class Declared(NamedTuple):
@@ -57,18 +58,26 @@ def main(began: float) -> NoReturn:
 
     The deadline counts from ``began``, a moment of the monotonic clock: loading us is part of the wait.
     """
-    lines: Lines | None = None
+    status = EX_SOFTWARE
+    try:
+        status = _guarded(began)
+    finally:
+        leave(status)  # whatever is on its way, a fault in telling of a fault: it must not print a traceback
+
+
+def _guarded(began: float) -> int:
     try:
         secure_standard_descriptors()
-        stock = take_stock()
-        lines = Lines()
-        status = _run(sys.argv[1:], Start(began, stock, lines))
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it must not open the gate or print a traceback
-        status = EX_SOFTWARE
-        if lines:
-            lines.write(f"gatekeeper: {fault_of(error)}\n", patient=True)
-            ending.tell_termination_log(fault_of(error) + "\n", GateOptions())
-    leave(status)
+        return _run(sys.argv[1:], Start(began, take_stock(), Lines()))
+    except EndedError as ended:
+        Lines().write(f"gatekeeper: {ended}\n", patient=True)
+        return EX_SIGNAL + ended.number
+    except FaultError as fault:  # everyone else has been told
+        Lines().write(f"gatekeeper: {fault}\n", patient=True)
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it must not open the gate
+        Lines().write(f"gatekeeper: {fault_of(error)}\n", patient=True)
+        ending.tell_termination_log(fault_of(error) + "\n", GateOptions())
+    return EX_SOFTWARE
 
 
 def _run(argv: list[str], start: Start) -> int:
@@ -89,37 +98,67 @@ def _run(argv: list[str], start: Start) -> int:
         return EX_USAGE
     if name == "wait":
         return _wait(argv[1:], start)
-    run: Callable[[list[str], Start], int] = {"check": _check, "plan": _plan, "kinds": _kinds, "demo": _demo}[name]
+    return _asked(name, argv[1:], start)
+
+
+def _asked(name: str, argv: list[str], start: Start) -> int:
+    """Run a command that answers on stdout and hands nothing over."""
     try:
-        return run(argv[1:], start)
+        if name == "check":
+            return _check(argv, start)
+        with Signals().lethal():
+            return {"plan": _plan, "kinds": _kinds, "demo": _demo}[name](argv)
     except BadDeclarationError as error:
         log.tell_problems(start.lines, error.problems)
         return EX_USAGE
+    except OSError as error:  # a full disk, most likely
+        where = error.filename or "standard output"
+        start.lines.write(f"gatekeeper: {where} cannot be written: {error.strerror}\n", patient=True)
+        return EX_SOFTWARE
 
 
 def _wait(argv: list[str], start: Start) -> int:
-    """Declare and plan, watch and decide, announce, hand over."""
+    """Declare and plan, hold and hand over; a fault on the way is told to whoever listens."""
     signals = Signals()
     notifier = Notifier(os.environ.get(NOTIFY_SOCKET))
     try:
-        declared = _declared("wait", argv)
+        with signals.lethal():
+            plan, command = _declared("wait", argv)
     except BadDeclarationError as error:
         return _refused(error, start.lines, notifier)
-    plan, command = declared
     if plan is None:
         return EX_OK
+    try:
+        return _through(plan, command, signals, notifier, start)
+    except BaseException as error:
+        verdict = faulty(plan, error)
+        ending.announce_fault(verdict, plan.options, notifier)
+        raise FaultError(verdict) from error
+
+
+def _through(plan: Plan, command: tuple[str, ...] | None, signals: Signals, notifier: Notifier, start: Start) -> int:
+    """Watch and decide, announce, hand over."""
     logger = _logger(plan.options, start.lines)
-    notifier = _prepared(plan.options, notifier, logger)
+    _prepare(plan.options, notifier, logger)
     verdict = bypassed(plan) if plan.options.bypass else _held(plan, signals, logger, notifier, start)
     failure = lacking(command, os.environ) if verdict and command else None
     if failure:
         verdict = verdict._replace(gate=Gate.CLOSED, cause=Cause.FAILED, summary=failure.reason)
+    elif verdict and signals.received is not None:
+        verdict = _by_signal(verdict)
     verdict = ending.announce(verdict, plan.options, logger, notifier, handing_over=command is not None)
     if failure:
         return failure.status
     if verdict.gate is Gate.CLOSED:
         return _status(verdict, signals)
-    return EX_OK if command is None else _handed_over(command, plan.options, signals, start.stock, logger, notifier)
+    if command is None:
+        return EX_OK
+    logger.say("info", log.HANDOVER, command=command[0])
+    if (received := signals.last_look()) is not None:
+        ending.announce(_by_signal(verdict), plan.options, logger, notifier, handing_over=False)
+        ending.take_back(plan.options)
+        return EX_SIGNAL + received
+    return _handed_over(command, plan.options, start.stock, logger, notifier)
 
 
 def _declared(command_name: str, argv: Sequence[str]) -> Declared:
@@ -160,21 +199,20 @@ def _refused(error: BadDeclarationError, lines: Lines, notifier: Notifier) -> in
     text = f"bad declaration, nothing was probed: {'; '.join(map(str, error.problems))}"
     ending.tell_termination_log(text + "\n", options)
     if options.report and not files.check_writable(options.report):
-        files.write_report(options.report, Verdict(Gate.CLOSED, Cause.FAILED, text, datetime.now(UTC), 0.0, ()))
+        with suppress(OSError):  # it is the declaration that is to be mended first
+            files.write_report(options.report, Verdict(Gate.CLOSED, Cause.FAILED, text, datetime.now(UTC), 0.0, ()))
     if options.notify != "off":
         notifier.failure(errno.EINVAL, text)
     return EX_USAGE
 
 
-def _prepared(options: GateOptions, notifier: Notifier, logger: Log) -> Notifier:
-    """Take down what an earlier run left; return the notifier that is to be used."""
-    ending.take_back(options)
+def _prepare(options: GateOptions, notifier: Notifier, logger: Log) -> None:
+    """Take down what an earlier run left, and silence the notifier where it is to say nothing."""
     if options.notify == "off":
         notifier.close()
-        return Notifier(None)
-    if notifier.problem:
+    elif notifier.problem:
         logger.note(notifier.problem)
-    return notifier
+    ending.take_back(options)
 
 
 def _held(plan: Plan, signals: Signals, logger: Log, notifier: Notifier, start: Start) -> Verdict:
@@ -186,19 +224,21 @@ def _held(plan: Plan, signals: Signals, logger: Log, notifier: Notifier, start: 
         return _in_loop(hold(plan, Progress(logger, screen, notifier), signals, start.began))
     except FaultError as fault:
         return fault.verdict
+    except BaseException as error:  # noqa: BLE001 - a kind that calls sys.exit, a task that was cancelled
+        if screen:
+            screen.close()
+        return faulty(plan, error)
 
 
-def _handed_over(
-    command: tuple[str, ...], options: GateOptions, signals: Signals, stock: Stock, logger: Log, notifier: Notifier
-) -> int:
-    """Become the command; return only where a signal came or it could not be executed."""
-    logger.say("info", log.HANDOVER, command=command[0])
+def _by_signal(verdict: Verdict) -> Verdict:
+    return verdict._replace(gate=Gate.CLOSED, cause=Cause.SIGNAL)
+
+
+def _handed_over(command: tuple[str, ...], options: GateOptions, stock: Stock, logger: Log, notifier: Notifier) -> int:
+    """Become the command; return only where it could not be executed."""
     removed = set(our_variables())
     if options.notify == "ready":
         removed.add(NOTIFY_SOCKET)
-    if (received := signals.last_look()) is not None:
-        ending.take_back(options)
-        return EX_SIGNAL + received
     failure = become(command, os.environ, stock, removed)
     ending.take_back(options)
     logger.say("error", log.CLOSED, summary=failure.reason, cause=Cause.FAILED.value)
@@ -215,25 +255,37 @@ def _status(verdict: Verdict, signals: Signals) -> int:
 
 def _check(argv: list[str], start: Start) -> int:
     signals = Signals()
-    declared = _declared("check", argv)
-    if declared.plan is None:
+    with signals.lethal():
+        plan = _declared("check", argv).plan
+    if plan is None:
         return EX_OK
-    try:
-        verdict = _in_loop(look(declared.plan, signals))
-    except FaultError as fault:
-        verdict = fault.verdict
+    verdict = _looked(plan, signals)
+    if verdict.cause is Cause.FAULT:
         start.lines.write(f"gatekeeper: {verdict.summary}\n", patient=True)
-    options = declared.plan.options
-    if options.report:
-        files.write_report(options.report, verdict)
+    if plan.options.report:
+        files.write_report(plan.options.report, verdict)
     pages = _pages()
-    pages.put(pages.as_json(verdict.as_dict()) if options.output == "json" else pages.check_page(verdict))
+    page = pages.as_json(verdict.as_dict()) if plan.options.output == "json" else pages.check_page(verdict)
+    if verdict.cause is Cause.SIGNAL:
+        Lines(_STDOUT).write(page, patient=True)  # as far as it is read: a second signal could not end a write
+    else:
+        with signals.lethal():
+            pages.put(page)
     if verdict.cause in (Cause.SIGNAL, Cause.FAULT):
         return _status(verdict, signals)
     return EX_OK if verdict else EX_NOT_READY
 
 
-def _plan(argv: list[str], _start: Start) -> int:
+def _looked(plan: Plan, signals: Signals) -> Verdict:
+    try:
+        return _in_loop(look(plan, signals))
+    except FaultError as fault:
+        return fault.verdict
+    except BaseException as error:  # noqa: BLE001 - as in _held
+        return faulty(plan, error)
+
+
+def _plan(argv: list[str]) -> int:
     plan = _declared("plan", argv).plan
     if plan is None:
         return EX_OK
@@ -242,7 +294,7 @@ def _plan(argv: list[str], _start: Start) -> int:
     return EX_OK
 
 
-def _kinds(argv: list[str], _start: Start) -> int:
+def _kinds(argv: list[str]) -> int:
     pages = _pages()
     if len(argv) > 1:
         raise BadDeclarationError([Problem("kinds", "takes one KIND at most")])
@@ -256,7 +308,7 @@ def _kinds(argv: list[str], _start: Start) -> int:
     return EX_OK
 
 
-def _demo(argv: list[str], _start: Start) -> int:
+def _demo(argv: list[str]) -> int:
     from gatekeeper.demo import demo  # noqa: PLC0415 - for this one command
 
     if argv:
@@ -265,8 +317,22 @@ def _demo(argv: list[str], _start: Start) -> int:
 
 
 def _in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine; raises what it raises, or what was raised in a callback, which the loop would only print."""
     # Not asyncio.run: that would join threads on its way out, and one may hang in getaddrinfo.
-    return asyncio.new_event_loop().run_until_complete(coroutine)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(coroutine)
+    faults: list[BaseException] = []
+
+    def take(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if "handle" in context and "exception" in context:
+            faults.append(context["exception"])
+            task.cancel()
+
+    loop.set_exception_handler(take)
+    try:
+        return loop.run_until_complete(task)
+    except asyncio.CancelledError as cancelled:
+        raise (faults[0] if faults else cancelled) from None
 
 
 def _logger(options: GateOptions, lines: Lines) -> Log:

@@ -42,7 +42,7 @@ def demo() -> int:
         for timer in timers:
             timer.start()
         try:
-            return subprocess.call([sys.executable, "-m", "gatekeeper", *arguments])  # noqa: S603 - our own program
+            return _status_of([sys.executable, "-m", "gatekeeper", *arguments])
         finally:
             for timer in timers:
                 timer.cancel()
@@ -71,6 +71,16 @@ def _api() -> ThreadingHTTPServer:
             """Say nothing: the gate says it all."""
 
     return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+
+def _status_of(command: list[str]) -> int:
+    """Run a command and return its status; a signal that ends us ends it as well, and it may take its leave."""
+    with subprocess.Popen(command) as process:  # noqa: S603 - our own program
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            raise
 
 
 def _say(text: str) -> None:

@@ -71,6 +71,11 @@ def bypassed(plan: Plan) -> Verdict:
     return Verdict(Gate.OPEN, Cause.BYPASS, summary, datetime.now(UTC), 0.0, tuple(reports))
 
 
+def faulty(plan: Plan, error: BaseException) -> Verdict:
+    """Return the verdict of a gate that a fault keeps shut, where no watch can tell more."""
+    return Verdict(Gate.CLOSED, Cause.FAULT, fault_of(error), datetime.now(UTC), 0.0, tuple(unwatched(plan)))
+
+
 def fault_of(error: BaseException) -> str:
     """Return what an exception was and where, without its message: that may quote what nobody should read."""
     trace, place = error.__traceback__, ""

@@ -6,11 +6,21 @@ one plain handler stands from the first moment to the hand-over, and wakes the e
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _MAY_BE_IGNORED = (signal.SIGINT, signal.SIGHUP)
+
+
+class EndedError(BaseException):
+    """Raised where a signal arrives and nothing has to be told; not to be caught by anything that expects errors."""
+
+    def __init__(self, number: int) -> None:
+        """Take the number of the signal."""
+        super().__init__(f"ended by {signal.Signals(number).name}")
+        self.number = number
 
 
 class Signals:
@@ -20,11 +30,23 @@ class Signals:
         """Take over the signals, but for those that were ignored on entry (nohup, a background job)."""
         self.received: int | None = None
         self._wake: Callable[[], None] | None = None
+        self._lethal = False
         for number in ENDING:
             if number in _MAY_BE_IGNORED and signal.getsignal(number) is signal.SIG_IGN:
                 continue
             signal.signal(number, self._note)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+
+    @contextmanager
+    def lethal(self) -> Iterator[None]:
+        """Let a signal raise `EndedError` at once: noting it would not end a read or a write that hangs."""
+        self._lethal = True
+        try:
+            self._raise_received()
+            yield
+        finally:
+            self._lethal = False
+        self._raise_received()
 
     def last_look(self) -> int | None:
         """Return the number of a signal that came; what comes from now on is held back for who has the process next."""
@@ -53,3 +75,9 @@ class Signals:
             self.received = number
         if self._wake:
             self._wake()
+        elif self._lethal:
+            self._raise_received()
+
+    def _raise_received(self) -> None:
+        if self.received is not None:
+            raise EndedError(self.received)

@@ -6,6 +6,8 @@ that does not get through is not.
 
 import errno
 import os
+from collections.abc import Callable
+from contextlib import suppress
 
 from gatekeeper import log
 from gatekeeper.announce import files, s6
@@ -43,6 +45,19 @@ def announce(verdict: Verdict, options: GateOptions, logger: Log, notifier: Noti
     if options.notify_fd is not None and verdict.gate is Gate.OPEN and (lost := s6.newline_on(options.notify_fd)):
         logger.note(lost)
     return verdict
+
+
+def announce_fault(verdict: Verdict, options: GateOptions, notifier: Notifier) -> None:
+    """Tell of a fault that came up while the rest was being told, everyone but the log; never raises."""
+    voices: tuple[Callable[[], object], ...] = (
+        lambda: take_back(options),
+        lambda: _write_files(verdict, options),
+        lambda: tell_termination_log(_last_words(verdict), options),
+        lambda: notifier.failure(ERRNO[verdict.cause], story(verdict)),
+    )
+    for say in voices:
+        with suppress(BaseException):  # one of them may be what is broken
+            say()
 
 
 def take_back(options: GateOptions) -> None:

@@ -4,8 +4,7 @@ Follows a watch and changes nothing of it. The service manager is asked for time
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from gatekeeper.announce.sdnotify import Notifier
 from gatekeeper.decide import summary
@@ -45,13 +44,10 @@ class Progress:
     async def accompany(self, watch: Watch) -> None:
         """Go on telling until cancelled."""
         await asyncio.sleep(0)  # the first attempts are on their way while structlog is loaded
-        tellers: list[Coroutine[Any, Any, None]] = [self._notify(watch), self._extend(watch)]
-        if self._screen:
-            tellers.append(self._paint(watch, self._screen))
-        else:
+        if self._screen is None:
             self._say_waiting()
-            tellers.append(self._beat(watch))
-        await asyncio.gather(*tellers)
+        shown = self._paint(watch, self._screen) if self._screen else self._beat(watch)
+        await asyncio.gather(self._notify(watch), self._extend(watch), shown)
 
     def _say_waiting(self) -> None:
         """Say, before anything else, what is waited for and for how long."""

@@ -11,8 +11,10 @@ _PATIENCE = 0.1
 
 def leave(status: int) -> NoReturn:
     """Exit with ``status`` (0 to 255), after `flush`."""
-    flush()
-    os._exit(status)
+    try:
+        flush()
+    finally:
+        os._exit(status)
 
 
 def flush() -> None:
