@@ -28,7 +28,11 @@ def gather(arguments: Source, environ: Mapping[str, str], problems: list[Problem
             from gatekeeper.declare.file import read_plan  # noqa: PLC0415 - parsers are loaded for a file only
 
             plan = read_plan(named[0], sys.stdin.buffer if sys.stdin else None, problems, environ)
-            return [*sources, plan] if plan else sources
+            if plan:
+                others = (given.place for given in plan.settings if given.key == "file")
+                problems.extend(Problem(place, "a plan file names no other: write all into one") for place in others)
+                sources.append(plan)
+            break
     return sources
 
 

@@ -1,6 +1,7 @@
 """What declarations mean: every problem with its place and exact words, precedence; no secrets."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -267,6 +268,13 @@ def test_the_file_of_an_argument_replaces_that_of_the_environment(plan_file: str
     assert planned("-f", plan_file, GATEKEEPER_FILE="/nowhere.yaml").options.timeout == 60.0
 
 
+def test_a_plan_file_names_no_other(tmp_path: Path) -> None:
+    """What would have no effect in a plan file is a problem there."""
+    path = tmp_path / "plan.toml"
+    path.write_text('file = "other.yaml"\n[dependencies]\na = "tcp://a:1"\n')
+    assert problems("-f", str(path)) == [f"{path}: file: a plan file names no other: write all into one"]
+
+
 def test_lower_places_are_checked_although_they_do_not_count() -> None:
     """A bad value is a problem even where a higher place says another."""
     assert problems("tcp://a:1", "--timeout=3s", GATEKEEPER_TIMEOUT="soon") == [
@@ -421,15 +429,14 @@ def test_alternatives_share_the_options_of_the_line() -> None:
     assert only("c=tcp://a:1|unix:///b").kind == "any"
 
 
-def test_an_alternative_has_options_of_its_own_in_a_file(tmp_path: pytest.TempPathFactory) -> None:
+def test_an_alternative_has_options_of_its_own_in_a_file(tmp_path: Path) -> None:
     """In a plan file an alternative may say what only it has, but nothing that belongs to the dependency."""
-    path = f"{tmp_path}/plan.yaml"
-    with open(path, "w") as file:
-        file.write(
-            "dependencies:\n  c:\n    any:\n    - tcp://a:1\n    - target: http://b/\n      status: 204\n"
-            "      optional: true\n"
-        )
-    assert problems("-f", path) == [
+    path = tmp_path / "plan.yaml"
+    path.write_text(
+        "dependencies:\n  c:\n    any:\n    - tcp://a:1\n    - target: http://b/\n      status: 204\n"
+        "      optional: true\n"
+    )
+    assert problems("-f", str(path)) == [
         f"{path}: dependencies.c.any[1].optional: optional is said of the dependency, not of one of its alternatives"
     ]
 
