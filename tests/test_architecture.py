@@ -75,7 +75,8 @@ HOMES = {
     "dns": "probes._dns",
     "certifi": "probes._tls",
     "httpx": "probes._http",
-    "httpcore": "probes._http",
+    "h11": "probes._http1",
+    "h2": "probes._http2",
     "jsonpath": "probes._json",
 }
 

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from gatekeeper.model import Outcome, Reason, failed, ready, waiting
-from gatekeeper.probes._connect import MissError
-from gatekeeper.probes._message import Head, decoded, seconds_of
 from gatekeeper.values import BadValueError, pattern, quoted
+
+if TYPE_CHECKING:
+    from gatekeeper.probes._http import Answer  # loads httpx, which a declaration does not need
 
 MOST_TEXT = 64 * 1024
 MOST_JSON = 1024 * 1024
@@ -30,9 +31,10 @@ class FieldPattern(NamedTuple):
     name: str
     pattern: re.Pattern[bytes] | None
 
-    def holds(self, head: Head) -> bool:
+    def holds(self, answer: "Answer") -> bool:
         """Tell whether some field of this name is as wanted."""
-        values = head.all(self.name.lower().encode())
+        name = self.name.lower().encode()
+        values = [value for key, value in answer.response.headers.raw if key.lower() == name]
         return bool(values) if self.pattern is None else any(self.pattern.search(value) for value in values)
 
 
@@ -43,13 +45,6 @@ class Wanted(NamedTuple):
     fields: tuple[FieldPattern, ...] = ()
     text: re.Pattern[bytes] | None = None
     json: tuple[Callable[[bytes], bool], ...] = ()
-
-
-class Talk(Protocol):
-    """The exchange that an answer is read from, of either version of HTTP."""
-
-    async def body(self, most: int) -> bytes:
-        """Return the body of the answer, or its first ``most`` bytes."""
 
 
 def status_range(text: str) -> StatusRange:
@@ -72,39 +67,31 @@ def field_pattern(text: str) -> FieldPattern:
     return FieldPattern(name.strip(), pattern(regex.strip()) if colon and regex.strip() else None)
 
 
-async def judge(wanted: Wanted, where: str, head: Head, talk: Talk) -> Outcome:
+async def judge(wanted: Wanted, answer: "Answer") -> Outcome:
     """Return what an answer means; of the body, only so much is read as is needed. Raises `MissError`."""
-    if not any(low <= head.status <= high for low, high in wanted.status):
-        return _unwanted_status(head, where)
+    if not any(low <= answer.response.status_code <= high for low, high in wanted.status):
+        return _unwanted_status(answer)
     for field in wanted.fields:
-        if not field.holds(head):
-            return waiting(Reason.UNWANTED_ANSWER, f"{where} (header {field.name} is not as wanted)")
+        if not field.holds(answer):
+            return waiting(Reason.UNWANTED_ANSWER, f"{answer.where} (header {field.name} is not as wanted)")
     if wanted.text or wanted.json:
-        most = MOST_JSON + 1 if wanted.json else MOST_TEXT
-        return _judge_body(wanted, where, head, await _body(where, head, talk, most))
-    return ready(_said(where, head))
+        return _judge_body(wanted, answer, await answer.read(MOST_JSON + 1 if wanted.json else MOST_TEXT))
+    return ready(_said(answer))
 
 
-def _judge_body(wanted: Wanted, where: str, head: Head, body: bytes) -> Outcome:
+def _judge_body(wanted: Wanted, answer: "Answer", body: bytes) -> Outcome:
     if wanted.text and not wanted.text.search(body[:MOST_TEXT]):
-        return waiting(Reason.UNWANTED_ANSWER, f"{where} (body does not match)")
+        return waiting(Reason.UNWANTED_ANSWER, f"{answer.where} (body does not match)")
     if wanted.json and len(body) > MOST_JSON:
-        return waiting(Reason.UNWANTED_ANSWER, f"{where} (body is longer than {MOST_JSON} bytes)")
+        return waiting(Reason.UNWANTED_ANSWER, f"{answer.where} (body is longer than {MOST_JSON} bytes)")
     if not all(holds(body) for holds in wanted.json):
-        return waiting(Reason.UNWANTED_ANSWER, f"{where} (JSON is not as wanted)")
-    return ready(_said(where, head))
+        return waiting(Reason.UNWANTED_ANSWER, f"{answer.where} (JSON is not as wanted)")
+    return ready(_said(answer))
 
 
-async def _body(where: str, head: Head, talk: Talk, most: int) -> bytes:
-    body = decoded(await talk.body(most), b",".join(head.all(b"content-encoding")), most)
-    if body is None:
-        raise MissError(waiting(Reason.UNWANTED_ANSWER, f"{where} (body cannot be decompressed)"))
-    return body
-
-
-def _unwanted_status(head: Head, where: str) -> Outcome:
-    status, detail = head.status, _said(where, head)
-    retry_after = seconds_of(head.first(b"retry-after"))
+def _unwanted_status(answer: "Answer") -> Outcome:
+    status, detail = answer.response.status_code, _said(answer)
+    retry_after = _seconds_of(answer.response.headers.get("retry-after", ""))
     if status in _FORBIDDEN:
         return failed(Reason.FORBIDDEN, detail)
     if status in _GONE:
@@ -114,5 +101,21 @@ def _unwanted_status(head: Head, where: str) -> Outcome:
     return waiting(Reason.UNWANTED_ANSWER, detail, retry_after=retry_after)
 
 
-def _said(where: str, head: Head) -> str:
-    return f"{where} (status {head.status})"
+def _seconds_of(retry_after: str) -> float | None:
+    """Return the seconds that a Retry-After asks for (RFC 9110, 10.2.3), None where it cannot be read."""
+    text = retry_after.strip()
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return float(text)
+    if not text:
+        return None
+    import time  # noqa: PLC0415 - with the next, for a date only
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - heavy, and seldom wanted
+
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _said(answer: "Answer") -> str:
+    return f"{answer.where} (status {answer.response.status_code})"

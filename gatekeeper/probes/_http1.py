@@ -1,4 +1,4 @@
-"""HTTP/1.1 over one stream: one request, the head of its answer, and as much of the body as is wanted.
+"""HTTP/1.1 over one stream: one request, the head of its answer, and as much of the body as is asked for.
 
 The one home of h11, which knows the protocol; here is when to read, how much, and what a broken answer means.
 """
@@ -10,9 +10,9 @@ import h11
 
 from gatekeeper.model import Reason, failed, waiting
 from gatekeeper.probes._connect import MissError, during, outcome_of
-from gatekeeper.probes._message import MOST_HEAD, Head, Request
-from gatekeeper.probes._stream import Stream
+from gatekeeper.probes._stream import Fields, Stream
 
+MOST_HEAD = 64 * 1024
 _START = b"HTTP/1."
 _TLS_ALERT = b"\x15\x03"
 
@@ -27,31 +27,27 @@ class Http1:
         self._protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=4 * MOST_HEAD)
         self._first = b""
         self._ended = False
+        self._read = 0
 
-    async def ask(self, request: Request) -> Head:
-        """Send a request and return the head of the final answer."""
-        await self._send(request)
+    async def ask(self, method: str, target: bytes, fields: Fields, body: bytes) -> tuple[int, Fields]:
+        """Send a request; return the status and the header of the final answer, names in lower case."""
+        await self._send(h11.Request(method=method, target=target, headers=list(fields)), body)
         with during(f"waiting for an answer from {self._where}"), self._telling():
             return await self._head()
 
-    async def body(self, most: int) -> bytes:
-        """Return the body of the answer, or its first ``most`` bytes."""
-        body = b""
-        with during(lambda: f"reading the body from {self._where} ({len(body)} bytes so far)"), self._telling():
-            while len(body) < most:
-                event = await self._next()
-                if isinstance(event, h11.Data):
-                    body += event.data
-                elif isinstance(event, h11.EndOfMessage):
-                    break
-        return body[:most]
+    async def more(self) -> bytes:
+        """Return some more bytes of the body of the answer, or none at its end."""
+        with during(f"reading the body from {self._where} ({self._read} bytes so far)"), self._telling():
+            event = await self._next()
+        data = bytes(event.data) if isinstance(event, h11.Data) else b""
+        self._read += len(data)
+        return data
 
-    async def _send(self, request: Request) -> None:
+    async def _send(self, start: h11.Request, body: bytes) -> None:
         protocol = self._protocol
-        start = h11.Request(method=request.method, target=request.target, headers=list(request.headers))
         message = protocol.send(start) or b""
-        if request.body:
-            message += protocol.send(h11.Data(data=request.body)) or b""
+        if body:
+            message += protocol.send(h11.Data(data=body)) or b""
         message += protocol.send(h11.EndOfMessage()) or b""
         try:
             with during(f"sending to {self._where}"):
@@ -60,12 +56,12 @@ class Http1:
             # A server may answer and hang up before it has read the whole body; its answer says more than the error.
             return
 
-    async def _head(self) -> Head:
+    async def _head(self) -> tuple[int, Fields]:
         read = 0
         while True:
             event = self._protocol.next_event()
             if isinstance(event, h11.Response):
-                return Head(event.status_code, tuple(event.headers))
+                return event.status_code, tuple(event.headers)
             if event is h11.NEED_DATA:
                 if read >= MOST_HEAD:
                     why = f"{self._where} (header longer than {MOST_HEAD} bytes)"

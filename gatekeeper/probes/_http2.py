@@ -1,8 +1,9 @@
-"""HTTP/2 over one stream (RFC 9113): one request, the head of its answer, and as much of the body as is wanted.
+"""HTTP/2 over one stream (RFC 9113): one request, the head of its answer, and as much of the body as is asked for.
 
 The one home of h2, which knows the protocol and is loaded only where HTTP/2 is declared. Has the face of `Http1`.
 """
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,7 @@ from h2.exceptions import ProtocolError
 
 from gatekeeper.model import Reason, failed, waiting
 from gatekeeper.probes._connect import MissError, during, outcome_of
-from gatekeeper.probes._message import Head, Headers, Request
-from gatekeeper.probes._stream import Stream
+from gatekeeper.probes._stream import Fields, Stream
 
 _ID = 1  # the first stream of a client
 
@@ -31,34 +31,41 @@ class Http2:
         self._protocol = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self._events: deque[events.Event] = deque()
         self._heard = False
+        self._read = 0
 
-    async def ask(self, request: Request) -> Head:
-        """Send a request and return the head of the final answer."""
+    async def ask(self, method: str, target: bytes, fields: Fields, body: bytes) -> tuple[int, Fields]:
+        """Send a request; return the status and the header of the final answer, names in lower case."""
+        lower = tuple((name.lower(), value) for name, value in fields)
+        head = (
+            (b":method", method.encode()),
+            (b":scheme", self._scheme.encode()),
+            (b":authority", dict(lower)[b"host"]),
+            (b":path", target),
+            *((name, value) for name, value in lower if name not in (b"host", b"connection")),
+        )
         with self._telling():
             with during(f"sending to {self._where}"):
-                await self._send(request)
+                await self._send(head, body)
             with during(f"waiting for an answer from {self._where}"):
                 return await self._head()
 
-    async def body(self, most: int) -> bytes:
-        """Return the body of the answer, or its first ``most`` bytes."""
-        body = b""
-        with during(lambda: f"reading the body from {self._where} ({len(body)} bytes so far)"), self._telling():
-            while len(body) < most:
-                event = await self._next()
+    async def more(self) -> bytes:
+        """Return some more bytes of the body of the answer, or none at its end."""
+        with during(f"reading the body from {self._where} ({self._read} bytes so far)"), self._telling():
+            while not isinstance(event := await self._next(), events.StreamEnded):
                 if isinstance(event, events.DataReceived):
-                    body += event.data
                     self._protocol.acknowledge_received_data(event.flow_controlled_length, _ID)
                     await self._flush()
-                elif isinstance(event, events.StreamEnded):
-                    break
-        return body[:most]
+                    self._read += len(event.data)
+                    if event.data:
+                        return event.data
+        return b""
 
-    async def _send(self, request: Request) -> None:
+    async def _send(self, head: Fields, body: bytes) -> None:
         self._protocol.initiate_connection()
-        self._protocol.send_headers(_ID, self._fields(request), end_stream=not request.body)
+        self._protocol.send_headers(_ID, head, end_stream=not body)
         await self._flush()
-        left = memoryview(request.body or b"")
+        left = memoryview(body)
         while left:
             room = min(self._protocol.local_flow_control_window(_ID), self._protocol.max_outbound_frame_size, len(left))
             if room:
@@ -70,22 +77,16 @@ class Http2:
             else:
                 await self._receive()
 
-    def _fields(self, request: Request) -> Headers:
-        fields = tuple((name.lower(), value) for name, value in request.headers)
-        return (
-            (b":method", request.method.encode()),
-            (b":scheme", self._scheme.encode()),
-            (b":authority", dict(fields)[b"host"]),
-            (b":path", request.target.encode()),
-            *((name, value) for name, value in fields if name not in (b"host", b"connection")),
-        )
-
-    async def _head(self) -> Head:
+    async def _head(self) -> tuple[int, Fields]:
         while True:
             event = await self._next()
             if isinstance(event, events.ResponseReceived):
-                headers = tuple((bytes(name), bytes(value)) for name, value in event.headers or ())
-                return Head(int(dict(headers)[b":status"]), headers)
+                fields = tuple((bytes(name), bytes(value)) for name, value in event.headers or ())
+                status = dict(fields)[b":status"]
+                if not re.fullmatch(rb"[1-9][0-9]{2}", status):
+                    message = "no status"
+                    raise ProtocolError(message)
+                return int(status), tuple(field for field in fields if field[0] != b":status")
 
     async def _next(self) -> events.Event:
         while not self._events:

@@ -3,40 +3,67 @@
 Asks the environment nothing: a proxy is used only where one is declared.
 """
 
-import socket
 from binascii import b2a_base64
 from typing import NamedTuple
 
 from gatekeeper.model import Outcome, Reason, failed, waiting
-from gatekeeper.probes._connect import MissError, connect, connect_to, outcome_of
-from gatekeeper.probes._message import Request
-from gatekeeper.probes._stream import SocketStream, Stream
-from gatekeeper.probes._url import Url, in_brackets
+from gatekeeper.probes._connect import MissError, connect, connect_to
+from gatekeeper.probes._stream import Fields, SocketStream
+from gatekeeper.probes._tls import TlsStream, Trust, context_of, secured
+from gatekeeper.probes._url import Url
 from gatekeeper.resolve import Peer
 
 _PROXY_AUTHENTICATION_REQUIRED = 407
 
 
 class Route(NamedTuple):
-    """What is declared about the way: at most one of a socket file and a proxy."""
+    """Where to connect, and how: at ``peer`` where one is given; at most one of a socket file and a proxy."""
 
+    url: Url
+    peer: Peer | None = None
     unix: str | None = None
     proxy: Url | None = None
+    trust: Trust = Trust()
+    server_name: str | None = None
+    http2: bool = False
+
+    @property
+    def relays(self) -> Url | None:
+        """The proxy that reads the request itself, instead of making a tunnel for it."""
+        return self.proxy if self.url.scheme == "http" else None
+
+    def elsewhere(self, url: Url) -> "Route":
+        """Return the way to another server, without what was declared for this one only."""
+        return self._replace(url=url, peer=None, server_name=None)
 
 
-async def reach(url: Url, route: Route, peer: Peer | None) -> SocketStream:
-    """Return a stream to the server of a URL, at this address where one is given; raises `MissError`."""
+async def reach(route: Route) -> SocketStream | TlsStream:
+    """Return a stream to the server; raises `MissError`."""
+    if route.url.scheme == "http":
+        return await _plain(route)
+    alpn = ("h2", "http/1.1") if route.http2 else ("http/1.1",)
+    context = context_of(route.trust._replace(alpn=alpn))
+    return await secured(await _plain(route), context, route.server_name or route.url.host)
+
+
+def credentials_for(proxy: Url) -> Fields:
+    """Return the header field that a proxy wants (RFC 9110, 11.7.2; RFC 7617), none where no user is declared."""
+    if proxy.user is None:
+        return ()
+    return ((b"Proxy-Authorization", b"Basic " + b2a_base64(b":".join(proxy.user), newline=False)),)
+
+
+async def _plain(route: Route) -> SocketStream:
     if route.unix:
-        return SocketStream(_socket_file(route.unix), route.unix)
+        from gatekeeper.probes._socketfile import connect_file  # noqa: PLC0415 - for this option only
+
+        return SocketStream(connect_file(route.unix), route.unix)
     if route.proxy:
-        return await _by_proxy(url, route.proxy)
-    sock, peer = (await connect(peer), peer) if peer else await connect_to(url.host, url.port)
+        return await _by_proxy(route.url, route.proxy)
+    if route.peer:
+        return SocketStream(await connect(route.peer), str(route.peer))
+    sock, peer = await connect_to(route.url.host, route.url.port)
     return SocketStream(sock, str(peer))
-
-
-def basic(user: bytes) -> bytes:
-    """Return the value of an Authorization or Proxy-Authorization field for ``user:password`` (RFC 7617)."""
-    return b"Basic " + b2a_base64(user if b":" in user else user + b":", newline=False)
 
 
 async def _by_proxy(url: Url, proxy: Url) -> SocketStream:
@@ -56,43 +83,16 @@ async def _by_proxy(url: Url, proxy: Url) -> SocketStream:
     return stream
 
 
-async def _tunnel(stream: Stream, url: Url, proxy: Url) -> None:
-    from gatekeeper.probes._http1 import Http1  # noqa: PLC0415 - h11 is not for those who speak HTTP/2 only
+async def _tunnel(stream: SocketStream, url: Url, proxy: Url) -> None:
+    from gatekeeper.probes._http1 import Http1  # noqa: PLC0415 - for this option only
 
-    place = f"{in_brackets(url.host)}:{url.port}"
-    user = ((b"proxy-authorization", basic(proxy.user)),) if proxy.user else ()
-    head = await Http1(stream).ask(Request("CONNECT", place, ((b"host", place.encode()), *user)))
-    if 200 <= head.status < 300:  # noqa: PLR2004 - RFC 9110, 9.3.6
-        return
-    raise MissError(_no_tunnel(head.status, stream.where))
+    place = url.place.encode()
+    status, _ = await Http1(stream).ask("CONNECT", place, ((b"Host", place), *credentials_for(proxy)), b"")
+    if not 200 <= status < 300:  # noqa: PLR2004 - RFC 9110, 9.3.6
+        raise MissError(_no_tunnel(status, stream.where))
 
 
 def _no_tunnel(status: int, where: str) -> Outcome:
     if status == _PROXY_AUTHENTICATION_REQUIRED:
         return failed(Reason.FORBIDDEN, f"{where} (the proxy says status {status})")
     return waiting(Reason.UNREACHABLE, f"{where} (the proxy says status {status})")
-
-
-def _socket_file(path: str) -> socket.socket:
-    # Not asyncio's sock_connect: it takes EAGAIN, which here means a full backlog, for a connect under way. This
-    # connect(2) never blocks.
-    try:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    except OSError as error:
-        raise MissError(outcome_of(error, path)) from None
-    try:
-        sock.connect(path)
-    except OSError as error:
-        sock.close()
-        raise MissError(_no_socket_file(error, path)) from None
-    return sock
-
-
-def _no_socket_file(error: OSError, path: str) -> Outcome:
-    if isinstance(error, FileNotFoundError):
-        return waiting(Reason.NOT_FOUND, path, cheap=True, gone=True)
-    if isinstance(error, PermissionError):
-        return waiting(Reason.FORBIDDEN, path, cheap=True)
-    if isinstance(error, BlockingIOError):
-        return waiting(Reason.STARTING, f"{path} (its backlog is full)", cheap=True)
-    return outcome_of(error, path)

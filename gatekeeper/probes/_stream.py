@@ -7,15 +7,21 @@ and because what is opened here must be closed at the moment of a cancellation, 
 import asyncio
 import socket
 from contextlib import suppress
-from typing import Protocol, Self
+from typing import Protocol
 
 MOST_AT_ONCE = 64 * 1024
+
+Fields = tuple[tuple[bytes, bytes], ...]
 
 
 class Stream(Protocol):
     """One connection; ``where`` is its other side as a detail may show it."""
 
     where: str
+
+    @property
+    def protocol(self) -> str | None:
+        """The protocol that was agreed on while connecting, None where nothing was."""
 
     async def read(self) -> bytes:
         """Return some bytes, or none at the end; lets other tasks run however fast the other side sends."""
@@ -27,21 +33,25 @@ class Stream(Protocol):
         """Close the connection at once, without waiting for the other side."""
 
 
+class Talk(Protocol):
+    """One exchange of HTTP over a stream, which stays its owner's. Every failure is raised as `MissError`."""
+
+    async def ask(self, method: str, target: bytes, fields: Fields, body: bytes) -> tuple[int, Fields]:
+        """Send a request; return the status and the header of the final answer, names in lower case."""
+
+    async def more(self) -> bytes:
+        """Return some more bytes of the body of the answer, or none at its end."""
+
+
 class SocketStream:
     """A connected non-blocking socket as a stream; owns the socket. Reading and writing raise `OSError`."""
+
+    protocol: str | None = None
 
     def __init__(self, sock: socket.socket, where: str) -> None:
         """Take over the socket."""
         self.where = where
         self._socket = sock
-
-    def __enter__(self) -> Self:
-        """Return the stream, to be closed at the end of the block."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the stream."""
-        self.close()
 
     async def read(self) -> bytes:
         """Return some bytes, or none at the end."""

@@ -1,45 +1,36 @@
-"""The URL of an HTTP request: its parts, the forms in which they are sent, and where a redirect leads.
+"""The URL of an HTTP server, as it is declared: checked without loading a library, in a form that every library takes.
 
 User, password and query may be secrets: no message here quotes them.
 """
 
 import re
+import socket
 from typing import NamedTuple
 
 from gatekeeper.probes._target import split_port
-from gatekeeper.values import BadValueError
+from gatekeeper.values import BadValueError, quoted
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_LONGEST = 60_000  # characters: httpx takes 65536
 
 
 class Url(NamedTuple):
-    """An HTTP URL; ``path`` holds the query too, ``user`` is ``user:password`` as bytes."""
+    """An HTTP URL; ``path`` holds the query too, ``user`` is user and password as bytes."""
 
     scheme: str
     host: str
     port: int
     path: str
-    user: bytes | None = None
+    user: tuple[bytes, bytes] | None = None
 
     @property
-    def authority(self) -> str:
-        """The host with its port, the port left out where it is the scheme's own (RFC 9110, 7.2)."""
-        host = in_brackets(self.host)
-        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
-
-    @property
-    def origin(self) -> tuple[str, str, int]:
-        """What two URLs share where credentials for the one may be sent to the other (RFC 6454)."""
-        return self.scheme, self.host.lower(), self.port
+    def place(self) -> str:
+        """Host and port; IPv6 in brackets, and without a zone, which is of this machine only (RFC 6874)."""
+        return f"[{self.host.partition('%')[0]}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def __str__(self) -> str:
         """Return the URL without its user."""
-        return f"{self.scheme}://{self.authority}{self.path}"
-
-
-def in_brackets(host: str) -> str:
-    """Return a host as a URL has it: IPv6 in brackets, and without a zone, which is of this machine only (RFC 6874)."""
-    return f"[{host.partition('%')[0]}]" if ":" in host else host
+        return f"{self.scheme}://{self.place}{self.path}"
 
 
 def read_url(text: str) -> Url:
@@ -47,7 +38,7 @@ def read_url(text: str) -> Url:
     scheme, _, rest = text.partition("://")
     scheme = scheme.lower()
     example = f"{scheme}://HOST:PORT/PATH"
-    if scheme not in DEFAULT_PORTS or not rest:
+    if scheme not in _DEFAULT_PORTS or not rest:
         message = "is no HTTP URL: write http://HOST:PORT/PATH or https://HOST:PORT/PATH"
         raise BadValueError(message)
     cut = re.search(r"[/?#]", rest)
@@ -60,17 +51,19 @@ def read_url(text: str) -> Url:
             message = f"cannot be read: in user and password, write / ? # @ as %2F %3F %23 %40, as in {example}"
             raise BadValueError(message) from None
         raise
-    return Url(scheme, host, port or DEFAULT_PORTS[scheme], _as_sent(path), _unquoted(user) if at else None)
+    _check_numbers(host)
+    return Url(scheme, host, port or _DEFAULT_PORTS[scheme], _as_sent(path), _user(user) if at else None)
 
 
-def joined(base: Url, location: str) -> Url | None:
-    """Return where a redirect leads (RFC 9110, 10.2.2), never with a user of its own; None for what is no HTTP URL."""
-    from urllib.parse import urljoin  # noqa: PLC0415 - loaded for a redirect only
-
+def _check_numbers(host: str) -> None:
+    """Refuse a host of four numbers that is no address: no resolver has it, and no HTTP library takes it."""
+    if not re.fullmatch(r"([0-9]+\.){3}[0-9]+", host):
+        return
     try:
-        return read_url(urljoin(str(base), location))._replace(user=None)
-    except ValueError:
-        return None
+        socket.inet_pton(socket.AF_INET, host)
+    except OSError:
+        message = f"{quoted(host)} is no IPv4 address"
+        raise BadValueError(message) from None
 
 
 def _as_sent(path: str) -> str:
@@ -79,8 +72,15 @@ def _as_sent(path: str) -> str:
     if re.search(r"[\x00-\x1f\x7f]", path):
         message = "has control characters in its path"
         raise BadValueError(message)
-    if re.fullmatch(r"[!-~]*", path):
-        return path
+    if not re.fullmatch(r"[!-~]*", path):
+        path = _quoted(path)
+    if len(path) > _LONGEST:
+        message = f"is longer than the {_LONGEST} characters that a path and a query can have"
+        raise BadValueError(message)
+    return path
+
+
+def _quoted(path: str) -> str:
     from urllib.parse import quote  # noqa: PLC0415 - loaded for what is not ASCII only
 
     try:
@@ -90,7 +90,8 @@ def _as_sent(path: str) -> str:
         raise BadValueError(message) from None
 
 
-def _unquoted(text: str) -> bytes:
+def _user(text: str) -> tuple[bytes, bytes]:
     from urllib.parse import unquote_to_bytes  # noqa: PLC0415 - loaded for a URL with a user only
 
-    return unquote_to_bytes(text.encode("utf-8", "surrogatepass"))
+    name, _, password = text.encode("utf-8", "surrogatepass").partition(b":")
+    return unquote_to_bytes(name), unquote_to_bytes(password)

@@ -5,17 +5,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from gatekeeper.model import Outcome, Reason, waiting
+from gatekeeper.model import Outcome
 from gatekeeper.probes._answer import FieldPattern, StatusRange, Wanted, field_pattern, judge, status_range
 from gatekeeper.probes._connect import Endpoints, MissError, endpoints, over_endpoints
 from gatekeeper.probes._json import assertion
 from gatekeeper.probes._local import contents, file_path
 from gatekeeper.probes._options import BadOptionsError, Options, build, option
-from gatekeeper.probes._request import Call, as_typed, credentials, field, method, proxy
-from gatekeeper.probes._route import Route, basic, reach
-from gatekeeper.probes._stream import SocketStream
+from gatekeeper.probes._request import as_typed, credentials, field, method, proxy
 from gatekeeper.probes._target import rest_of
-from gatekeeper.probes._tls import TlsStream, Trust, context_of, secured, server_name
+from gatekeeper.probes._tls import Trust, server_name
 from gatekeeper.probes._url import Url, read_url
 from gatekeeper.resolve import Peer
 from gatekeeper.values import flag, pattern, whole
@@ -94,61 +92,22 @@ class Http:
             return miss.outcome
 
     async def _attempt_at(self, peer: Peer | None) -> Outcome:
-        call = self._first_call()
-        found = await self._make(call, peer)
-        for _ in range(self.redirects):
-            if isinstance(found, Outcome):
-                return found
-            call, peer = found, peer if found.url.origin == self.url.origin else None
-            try:
-                found = await self._make(call, peer)
-            except MissError as miss:
-                # The server that redirects is there, whatever is said of the place that it names.
-                raise MissError(miss.outcome._replace(gone=False)) from None
-        if isinstance(found, Outcome):
-            return found
-        return waiting(
-            Reason.UNWANTED_ANSWER, f"{self.url.host}:{self.url.port} (more than {self.redirects} redirects)"
-        )
+        from gatekeeper.probes._http import Call, fetch  # noqa: PLC0415 - loads httpx, which a declaration does not need
+        from gatekeeper.probes._route import Route  # noqa: PLC0415 - as above
 
-    def _first_call(self) -> Call:
-        body = contents("body_file", self.body_file) if self.body_file else self.body
-        private = self.header
+        fields, auth = self.header, self.url.user
         if self.auth_file:
-            private = (*private, (b"Authorization", credentials(self.auth_file)))
-        elif self.url.user is not None:
-            private = (*private, (b"Authorization", basic(self.url.user)))
-        return Call(self.url, self.method, body, private)
-
-    async def _make(self, call: Call, peer: Peer | None) -> Outcome | Call:
-        """Return what the answer to a request means, or the request that it redirects to; raises `MissError`."""
-        with await self._open(call.url, peer) as stream:
-            talk = self._talk(stream, call.url)
-            head = await talk.ask(call.request(proxy=self.proxy))
-            onward = call.onward(head, stream.where) if self.redirects else None
-            if onward:
-                return onward
-            wanted = Wanted(self.status, self.expect_header, self.expect_body, self.expect_json)
-            return await judge(wanted, stream.where, head, talk)
-
-    async def _open(self, url: Url, peer: Peer | None) -> SocketStream | TlsStream:
-        route = Route(self.unix, self.proxy)
-        if url.scheme == "http":
-            return await reach(url, route, peer)
-        alpn = ("h2", "http/1.1") if self.http2 else ("http/1.1",)
-        context = context_of(Trust(self.ca, self.cert, self.key, self.insecure, alpn))
-        name = self.server_name if self.server_name and url.origin == self.url.origin else url.host
-        return await secured(await reach(url, route, peer), context, name)
-
-    def _talk(self, stream: SocketStream | TlsStream, url: Url) -> Any:  # noqa: ANN401 - Http1 or Http2, loaded only now
-        agreed = stream.protocol == "h2" if isinstance(stream, TlsStream) else self.http2
-        if agreed:
-            from gatekeeper.probes._http2 import Http2  # noqa: PLC0415 - h2 is for those who ask for it
-
-            return Http2(stream, url.scheme)
-        from gatekeeper.probes._http1 import Http1  # noqa: PLC0415 - loaded by the first attempt
-
-        return Http1(stream)
+            found = credentials(self.auth_file)
+            if isinstance(found, tuple):
+                auth = found
+            else:
+                fields = (*fields, (b"Authorization", b"Bearer " + found))  # RFC 6750, 2.1
+        body = contents("body_file", self.body_file) if self.body_file else self.body
+        call = Call(self.method, fields, body, auth, self.redirects)
+        trust = Trust(self.ca, self.cert, self.key, self.insecure)
+        route = Route(self.url, peer, self.unix, self.proxy, trust, self.server_name, self.http2)
+        async with fetch(call, route) as answer:
+            return await judge(Wanted(self.status, self.expect_header, self.expect_body, self.expect_json), answer)
 
 
 def _clashes(target: str, options: Options) -> list[tuple[str, str]]:

@@ -1,20 +1,17 @@
 """unix:///path or unix://@name: a socket file (or abstract socket) that accepts a connection and keeps it."""
 
 import asyncio
-import errno
 import os
 import re
-import socket
-import stat
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from gatekeeper.model import Outcome, Reason, Signal, failed, waiting
-from gatekeeper.probes._connect import MissError, outcome_of
+from gatekeeper.model import Outcome, Signal
+from gatekeeper.probes._connect import MissError
 from gatekeeper.probes._exchange import exchange
 from gatekeeper.probes._options import Options, build, option
+from gatekeeper.probes._socketfile import connect_file
 from gatekeeper.probes._target import absolute_path, rest_of, unescaped
 from gatekeeper.values import BadValueError, duration, escaped, pattern
 
@@ -44,7 +41,7 @@ class Unix:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            with self._connect() as sock:
+            with connect_file(self.path) as sock:
                 took = loop.time() - began
                 return await exchange(sock, self.path, took, linger=self.linger, send=self.send, expect=self.expect)
         except MissError as miss:
@@ -57,40 +54,6 @@ class Unix:
         from gatekeeper.probes._inotify import watch  # noqa: PLC0415 - loads ctypes, needed only while waiting
 
         return watch(self.path)
-
-    def _connect(self) -> socket.socket:
-        # Not asyncio's sock_connect: it takes EAGAIN for a connect under way, which on a Unix socket means a full
-        # backlog, and would call the unconnected socket connected. Here connect(2) never blocks.
-        address = "\0" + self.path[1:] if self.path.startswith("@") else self.path
-        try:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        except OSError as error:
-            raise MissError(outcome_of(error, self.path)) from None
-        try:
-            sock.connect(os.fsencode(address))
-        except OSError as error:
-            sock.close()
-            raise MissError(self._miss(error)) from None
-        return sock
-
-    def _miss(self, error: OSError) -> Outcome:
-        if isinstance(error, FileNotFoundError | NotADirectoryError):
-            return waiting(Reason.NOT_FOUND, self.path, cheap=True, gone=True)
-        if isinstance(error, ConnectionRefusedError) and self._is_other_file():
-            return waiting(Reason.WRONG_PROTOCOL, f"{self.path} (not a socket)", cheap=True)
-        if isinstance(error, PermissionError):
-            return waiting(Reason.FORBIDDEN, self.path, cheap=True)
-        if isinstance(error, BlockingIOError):
-            return waiting(Reason.STARTING, f"{self.path} (its backlog is full)", cheap=True)
-        if error.errno == errno.EPROTOTYPE:
-            return failed(Reason.WRONG_PROTOCOL, f"{self.path} (not a stream socket)")
-        return outcome_of(error, self.path)
-
-    def _is_other_file(self) -> bool:
-        if not self.path.startswith("@"):
-            with suppress(OSError):
-                return not stat.S_ISSOCK(os.stat(self.path).st_mode)
-        return False
 
 
 def _path_of(target: str) -> Mapping[str, Any]:

@@ -103,9 +103,9 @@ def test_compressed_although_not_asked(packed: bytes) -> None:
     assert _outcome_of(answer(200, packed, Content_Encoding=coding), expect_body="^all ready$").state is State.READY
 
 
-@pytest.mark.parametrize("coding", ["br", "gzip"])
+@pytest.mark.parametrize("coding", ["br", "gzip", "gzip, gzip", "gzip, identity"])
 def test_unknown_compression(coding: str) -> None:
-    """A body in a coding that cannot be undone does not pass."""
+    """A body in a coding that cannot be undone, or in more than one, does not pass."""
     found = _outcome_of(answer(200, b"\x00\x01ready", Content_Encoding=coding), expect_body="ready")
     assert found.reason is Reason.UNWANTED_ANSWER
 

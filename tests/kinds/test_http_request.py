@@ -133,6 +133,14 @@ def test_fifo_as_body(tmp_path: Path) -> None:
     assert "not a regular file" in outcome("http://127.0.0.1:1/", body_file=str(tmp_path / "fifo")).detail
 
 
+def test_no_log_of_the_url(caplog: pytest.LogCaptureFixture) -> None:
+    """A program that waits with us and logs everything finds no URL in its log, for a query may be a secret."""
+    caplog.set_level("DEBUG")
+    _sent("/?token=s3cret")
+    assert "s3cret" not in caplog.text
+    assert "HTTP Request" not in caplog.text
+
+
 def test_environment_has_no_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Neither proxy variables nor a netrc change what is sent, or to whom."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):

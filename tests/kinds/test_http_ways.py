@@ -1,5 +1,6 @@
 """The HTTP kind: redirects, proxies, socket files, HTTP/2, several addresses."""
 
+import asyncio
 import socket
 import threading
 from collections.abc import Callable
@@ -15,8 +16,10 @@ from webservers import (
     Talk,
     answer,
     answering,
+    endlessly,
     hanging_up,
     outcome,
+    probe,
     request_of,
     serving,
     silent,
@@ -55,6 +58,32 @@ def test_redirect_is_followed(status: int, method: str, then: bytes) -> None:
     assert found.state is State.READY
     assert seen[1].startswith(then + b" /next?x=y ")
     assert seen[1].endswith(b"abc") is (then == method.encode())
+
+
+def test_redirect_that_nobody_follows() -> None:
+    """Without `redirects`, nobody minds where a redirect leads to."""
+    with serving(answering(answer(302, Location="http://[::1/"))) as server:
+        found = outcome(f"http://127.0.0.1:{server.port}/", expect_header="Location")
+    assert found.detail.endswith("(status 302)")
+
+
+def test_redirect_with_an_endless_body() -> None:
+    """The body of a redirect that is followed is not read, be it as long as it may."""
+    with serving(answering(OK)) as other:
+        head = f"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{other.port}/\r\n\r\n".encode()
+        with serving(endlessly(head, b"x" * 60_000)) as server:
+            assert outcome(f"http://127.0.0.1:{server.port}/", redirects="1").state is State.READY
+            assert server.all_hung_up()
+
+
+def test_cookies_last_for_an_attempt() -> None:
+    """A cookie that a redirect sets is sent on its way, and not by a later attempt."""
+    seen: list[bytes] = []
+    with serving(answering(answer(302, Location="/", Set_Cookie="a=b"), OK, seen=seen)) as server:
+        target = probe(f"http://127.0.0.1:{server.port}/", redirects="1")
+        for _ in range(2):
+            assert asyncio.run(target.attempt()).state is State.READY
+    assert [b"Cookie: a=b" in request for request in seen] == [False, True, False]
 
 
 def test_redirect_loop() -> None:
@@ -215,7 +244,14 @@ def test_http2_to_another_protocol(talk: Talk) -> None:
     assert (found.state, found.reason) == (State.FAILED, Reason.WRONG_PROTOCOL)
 
 
-@pytest.mark.parametrize("talk", [hanging_up, answering(b"\0\0\0\4\0\0\0\0\0" + b"\0\0\1\1\5\0\0\0\1\xff")])
+@pytest.mark.parametrize(
+    "talk",
+    [
+        hanging_up,
+        answering(b"\0\0\0\4\0\0\0\0\0" + b"\0\0\1\1\5\0\0\0\1\xff"),
+        answering(b"\0\0\0\4\0\0\0\0\0" + b"\0\0\5\1\5\0\0\0\1\x08\x03 ok"),  # a status of ' ok'
+    ],
+)
 def test_broken_http2(talk: Talk) -> None:
     """A hang-up or a malformed frame in HTTP/2 is something to wait for."""
     with serving(talk) as server:
