@@ -194,7 +194,13 @@ def test_the_summary_names_what_is_missing_most_important_first() -> None:
 )
 def test_the_story_tells_it_all(cause: Cause, line: str) -> None:
     """One line says what the gate did, after how long, why, and what is missing."""
-    assert story(Verdict(Gate.OPEN, cause, "all", datetime.now(UTC), 1.5, ())) == line
+    assert story(Verdict(Gate.OPEN, cause, "all", datetime.now(UTC), 1.5, tuple(reports("r w f")))) == line
+
+
+def test_the_story_blames_no_dependency_for_a_command_that_cannot_start() -> None:
+    """A failure that is none of a dependency is told as it is."""
+    verdict = Verdict(Gate.CLOSED, Cause.FAILED, "./app was not found", datetime.now(UTC), 0, tuple(reports("r w")))
+    assert story(verdict) == "closed at once: ./app was not found"
 
 
 def test_the_whole_report_as_plain_data() -> None:

@@ -9,7 +9,7 @@ import pytest
 from clock import NOT_YET, READY, REFUSED, Script, Silent, dependency, now, play
 
 from gatekeeper.model import Outcome, Probe, Reason, State, failed, ready, waiting
-from gatekeeper.pace import pace
+from gatekeeper.pace import CHEAP, CHEAP_LATER, DEAR, LATER, UNTOLD, pace
 from gatekeeper.turns import Turns
 
 FOREVER = 10_000.0
@@ -65,13 +65,18 @@ def test_an_outcome_that_can_never_change_ends_it() -> None:
     assert (seen.last, seen.ended) == (failed(Reason.FORBIDDEN, "403"), 0.5)
 
 
-@pytest.mark.parametrize(
-    ("answer", "share", "shortest", "longest"),
-    [(REFUSED, 0.02, 0.02, 0.25), (NOT_YET, 0.05, 0.1, 2.0)],
-    ids=["cheap", "dear"],
-)
-def test_pauses_grow_with_the_time_waited(answer: Outcome, share: float, shortest: float, longest: float) -> None:
+def test_the_classes_of_pauses_are_those_of_the_design() -> None:
+    """At most 2 % of the wait from 20 ms to 250 ms (later 1 s) where it is cheap, 5 % from 100 ms to 2 s where dear."""
+    assert 0.01 <= CHEAP[0] == CHEAP_LATER[0] <= 0.02
+    assert (CHEAP[1:], CHEAP_LATER[1:], LATER) == ((0.02, 0.25), (0.02, 1.0), 300)
+    assert DEAR == (0.05, 0.1, 2.0)
+    assert UNTOLD == 2.0
+
+
+@pytest.mark.parametrize(("answer", "pauses"), [(REFUSED, CHEAP), (NOT_YET, DEAR)], ids=["cheap", "dear"])
+def test_pauses_grow_with_the_time_waited(answer: Outcome, pauses: tuple[float, float, float]) -> None:
     """Every pause is the share of the time waited for this class of answer, between its bounds, and up to 20 % more."""
+    share, shortest, longest = pauses
     probe = Script((0, answer))
     course(probe, seconds=120)
     for began, pause in zip(probe.began, probe.pauses, strict=False):
@@ -332,6 +337,9 @@ class Bell:
         self.closed = True
 
 
+ABSENT = waiting(Reason.NOT_FOUND, "/run/ready", cheap=True, gone=True)
+
+
 class Watched(Script):
     """A scripted probe with a signal."""
 
@@ -345,7 +353,7 @@ class Watched(Script):
 
 def test_a_signal_wakes_the_pace_at_once() -> None:
     """A change is followed by an attempt at that moment, and the signal is closed in the end."""
-    probe = Watched((0, NOT_YET), (0, READY))
+    probe = Watched((0, ABSENT), (0, READY))
 
     async def run() -> None:
         task = asyncio.create_task(pace(probe, dependency("it", probe), turns(), lambda _: None))
@@ -362,17 +370,26 @@ def test_a_signal_wakes_the_pace_at_once() -> None:
 
 def test_a_silent_signal_is_doubted_every_two_seconds() -> None:
     """Where nothing is signalled, it is polled all the same, because network file systems tell nothing."""
-    probe = Watched((0, NOT_YET))
+    probe = Watched((0, ABSENT))
     course(probe, seconds=60)
     assert all(map(jittered(2.0), probe.pauses))
 
 
-@pytest.mark.parametrize("answer", [REFUSED, waiting(Reason.CLOSED, cheap=True), waiting(Reason.RESET, cheap=True)])
-def test_what_no_signal_tells_is_polled_as_without_one(answer: Outcome) -> None:
-    """Nobody signals that a socket file has got a listener."""
+@pytest.mark.parametrize(
+    ("answer", "pause"),
+    [
+        (REFUSED, 0.02),
+        (waiting(Reason.CLOSED, cheap=True), 0.02),
+        (waiting(Reason.RESET, cheap=True), 0.02),
+        (NOT_YET, 0.1),
+        (waiting(Reason.EXHAUSTED), 0.1),
+    ],
+)
+def test_what_no_signal_tells_is_polled_as_without_one(answer: Outcome, pause: float) -> None:
+    """Nobody signals that a socket file has got a listener, or that there are descriptors again."""
     probe = Watched((0, answer))
     course(probe, seconds=1)
-    assert jittered(0.02)(probe.pauses[0])
+    assert jittered(pause)(probe.pauses[0])
 
 
 def test_a_signal_that_rings_all_the_time_does_not_flood() -> None:
@@ -385,7 +402,7 @@ def test_a_signal_that_rings_all_the_time_does_not_flood() -> None:
             bell.rung.clear = lambda: None  # type: ignore[method-assign]  # this bell of the test never stops
             return bell
 
-    probe = Ringing((0, NOT_YET))
+    probe = Ringing((0, ABSENT))
     course(probe, seconds=10)
     assert min(probe.pauses) == pytest.approx(0.01)
     assert len(probe.began) > 900
@@ -393,7 +410,7 @@ def test_a_signal_that_rings_all_the_time_does_not_flood() -> None:
 
 def test_a_signal_does_not_undercut_the_interval() -> None:
     """The shortest pause that was asked for is kept, whatever changes meanwhile."""
-    probe = Watched((0, NOT_YET), (0, NOT_YET), (0, READY))
+    probe = Watched((0, ABSENT), (0, ABSENT), (0, READY))
 
     async def run() -> None:
         task = asyncio.create_task(pace(probe, dependency("it", probe, interval=5.0), turns(), lambda _: None))
@@ -428,7 +445,7 @@ def test_a_first_attempt_that_succeeds_loads_no_tenacity() -> None:
     program = """
 import sys; sys.path.insert(0, sys.argv[1])
 from clock import READY, Script, dependency, play
-from gatekeeper.pace import pace
+from gatekeeper.pace import CHEAP, CHEAP_LATER, DEAR, LATER, UNTOLD, pace
 from gatekeeper.turns import Turns
 probe = Script((0, READY))
 play(pace(probe, dependency("it", probe), Turns(), print))

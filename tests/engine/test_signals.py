@@ -11,6 +11,30 @@ import pytest
 
 ENDING = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
+LETHAL = """
+import os
+from gatekeeper.signals import EndedError, Signals
+signals = Signals()
+print("ready", flush=True)
+try:
+    with signals.lethal():
+        os.read(os.pipe()[0], 1)
+except EndedError as ended:
+    print(ended.number, ended)
+"""
+LETHAL_EARLY = """
+import os, signal, sys
+from gatekeeper.signals import EndedError, Signals
+signals = Signals()
+os.kill(os.getpid(), int(sys.argv[1]))
+print("ready", flush=True)
+try:
+    with signals.lethal():
+        print("never")
+except EndedError as ended:
+    print(ended.number, ended)
+"""
+
 # Each program says on stdout that it is ready for a signal, and in the end what came.
 LATE = """
 import asyncio
@@ -128,6 +152,15 @@ def test_after_the_last_look_signals_are_held_back(number: signal.Signals) -> No
     process, ready = started(LAST_LOOK, number)
     assert ready == "ready None"
     assert rest(process) == f"None {number.value}"
+
+
+@pytest.mark.parametrize("program", [LETHAL, LETHAL_EARLY], ids=["while it hangs", "before"])
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_ends_what_nobody_could_interrupt(number: signal.Signals, program: str) -> None:
+    """Where a read or a write may hang for ever, a signal ends it at once; one that came before lets nothing begin."""
+    process, _ = started(program, number)
+    process.send_signal(number)
+    assert rest(process) == f"{number.value} ended by {number.name}"
 
 
 def test_a_thread_does_not_take_the_signal_away() -> None:
