@@ -1,0 +1,76 @@
+"""The images that the tests of shipping run: built as a user builds them, from stand-ins for the base images."""
+
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .podman import Podman
+
+ROOT = Path(__file__).parents[2]
+BUILD_BASE = "docker.io/library/python:3.11-slim-bookworm"
+LAST_BASE = "gcr.io/distroless/python3-debian12:latest"
+GATEKEEPER = "registry.example.com/gatekeeper:0.1.0"
+SHOP = "registry.example.com/shop:1.0.0"
+
+_SHOP = f"""
+FROM {LAST_BASE}
+USER 65532:65532
+ENTRYPOINT ["python3", "-u", "-c", "import signal, time; print(time.time()); signal.pause()"]
+"""
+_PIP = """
+[global]
+no-index = true
+find-links = /wheels
+disable-pip-version-check = true
+root-user-action = ignore
+"""
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Return the folder of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+    """Return podman with the stand-ins for the base images in its storage."""
+    with Podman(tmp_path_factory.mktemp("podman")) as podman:
+        for name, image in (("build", BUILD_BASE), ("last", LAST_BASE)):
+            podman.load(image, [sys.executable, ROOT / "images" / "bases.py", name])
+        yield podman
+
+
+@pytest.fixture(scope="session")
+def from_wheels(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Return the options with which a build without a network finds what it would find in the package index."""
+    folder = tmp_path_factory.mktemp("wheels")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    only = ["--only-binary=:all:", "--python-version=3.11", "--implementation=cp"]
+    subprocess.run([*pip, "download", *only, "--dest", folder, *wanted], check=True, timeout=100)
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", folder, ROOT], check=True, timeout=100)
+    (folder / "pip.conf").write_text(_PIP)
+    volumes = [f"--volume={folder}:/wheels:ro", f"--volume={folder}/pip.conf:/etc/pip.conf:ro"]
+    return ["--pull=never", "--network=none", *volumes]
+
+
+@pytest.fixture(scope="session")
+def image(podman: Podman, from_wheels: list[str]) -> str:
+    """Return the image that the Dockerfile of this repository makes."""
+    podman("build", *from_wheels, "--tag", GATEKEEPER, ROOT, seconds=110)
+    return GATEKEEPER
+
+
+@pytest.fixture(scope="session")
+def shop(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the image of a program that prints when it was started, and stays."""
+    folder = tmp_path_factory.mktemp("shop")
+    (folder / "Dockerfile").write_text(_SHOP)
+    podman("build", "--pull=never", "--tag", SHOP, folder)
+    return SHOP

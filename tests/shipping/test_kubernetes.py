@@ -1,0 +1,183 @@
+"""The example Deployment: allowed under the Restricted Pod Security Standard, and run as the pod that it makes."""
+
+import copy
+import json
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .podman import Podman, until
+
+# Has a name at once, and listens when it is told to.
+SERVER = """
+import signal, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Server(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+print("there", flush=True)
+signal.sigwait([signal.SIGUSR1])
+server = ThreadingHTTPServer(("", {port}), Server)
+print(time.time(), flush=True)
+server.serve_forever()
+"""
+ALLOWED_VOLUMES = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "image",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
+PROFILES = ("RuntimeDefault", "Localhost")
+
+
+@pytest.fixture
+def deployment(root: Path) -> Any:
+    """Return the example Deployment."""
+    return yaml.safe_load((root / "examples/kubernetes/deployment.yaml").read_text())
+
+
+def forbidden(pod: dict[str, Any]) -> list[str]:
+    """Return what the Restricted profile forbids in a pod's spec (Kubernetes, Pod Security Standards)."""
+    found = [key for key in ("hostNetwork", "hostPID", "hostIPC") if pod.get(key)]
+    found += [f"volume {volume['name']}" for volume in pod.get("volumes", []) if not set(volume) & ALLOWED_VOLUMES]
+    whole = pod.get("securityContext", {})
+    for container in [*pod.get("initContainers", []), *pod["containers"]]:
+        found += [f"{container['name']}: {what}" for what in _forbidden_in(container, whole)]
+    return found
+
+
+def _forbidden_in(container: dict[str, Any], whole: dict[str, Any]) -> list[str]:
+    own = container.get("securityContext", {})
+    capabilities = own.get("capabilities", {})
+    rules = {
+        "privileged": own.get("privileged", False) is False,
+        "allowPrivilegeEscalation": own.get("allowPrivilegeEscalation") is False,
+        "runAsNonRoot": own.get("runAsNonRoot", whole.get("runAsNonRoot")) is True,
+        "runAsUser": own.get("runAsUser", whole.get("runAsUser")) != 0,
+        "seccompProfile": own.get("seccompProfile", whole.get("seccompProfile", {})).get("type") in PROFILES,
+        "capabilities.drop": "ALL" in capabilities.get("drop", []),
+        "capabilities.add": set(capabilities.get("add", [])) <= {"NET_BIND_SERVICE"},
+        "hostPort": not [port for port in container.get("ports", []) if port.get("hostPort")],
+    }
+    return [rule for rule, kept in rules.items() if not kept]
+
+
+def test_the_deployment_is_restricted(deployment: Any) -> None:
+    """The Restricted Pod Security Standard lets the example in."""
+    assert forbidden(deployment["spec"]["template"]["spec"]) == []
+
+
+@pytest.mark.parametrize(
+    ("loosen", "rule"),
+    [
+        (lambda pod: pod.pop("securityContext"), "gatekeeper: runAsNonRoot"),
+        (lambda pod: pod["securityContext"].pop("seccompProfile"), "shop: seccompProfile"),
+        (lambda pod: pod["initContainers"][0].pop("securityContext"), "gatekeeper: capabilities.drop"),
+        (lambda pod: pod.update(volumes=[{"name": "host", "hostPath": {"path": "/"}}]), "volume host"),
+    ],
+    ids=["user", "seccomp", "capabilities", "volume"],
+)
+def test_the_rules_find_what_is_forbidden(deployment: Any, loosen: Callable[[Any], object], rule: str) -> None:
+    """Each thing that is taken away from the example is missed by the rules above."""
+    pod = deployment["spec"]["template"]["spec"]
+    loosen(pod)
+    assert rule in forbidden(pod)
+
+
+def test_the_gate_is_small_and_says_why(deployment: Any) -> None:
+    """The init container writes nowhere, has requests and a memory limit, and its last words are kept."""
+    pod = deployment["spec"]["template"]["spec"]
+    gate = pod["initContainers"][0]
+    assert gate["securityContext"]["readOnlyRootFilesystem"] is True
+    assert gate["terminationMessagePolicy"] == "FallbackToLogsOnError"
+    assert set(gate["resources"]["requests"]) == {"cpu", "memory"}
+    assert set(gate["resources"]["limits"]) == {"memory"}
+    assert deployment["spec"]["selector"]["matchLabels"].items() <= (
+        deployment["spec"]["template"]["metadata"]["labels"].items()
+    )
+
+
+def as_pod(deployment: Any, name: str) -> Any:
+    """Return the pod that a Deployment makes.
+
+    Never restarted, because podman 4.3 runs an init container that has succeeded again under the policy Always. The
+    annotation keeps the init container, and so its log, once it has succeeded.
+    """
+    pod = {"apiVersion": "v1", "kind": "Pod", **copy.deepcopy(deployment["spec"]["template"])}
+    pod["metadata"] |= {"name": name, "annotations": {"io.podman.annotations.init.container.type": "always"}}
+    pod["spec"]["restartPolicy"] = "Never"
+    return pod
+
+
+def serve(podman: Podman, name: str, port: int, image: str) -> None:
+    """Start a container that has a name in the network, and refuses so far."""
+    program = SERVER.format(port=port)
+    podman("run", "--detach", "--network=cluster", f"--name={name}", "--entrypoint=python3", image, "-c", program)
+    until(lambda: "there" in podman.logs(name), f"{name} runs")
+
+
+@pytest.mark.root
+@pytest.mark.needs("podman", "runc", "conmon", "catatonit", "iptables", "dpkg")
+@pytest.mark.usefixtures("shop")
+def test_main_starts_within_a_second_after_its_dependencies(
+    podman: Podman, image: str, deployment: Any, tmp_path: Path
+) -> None:
+    """The pod of the example holds its main container until both services are there, by name, and then starts it."""
+    manifest = tmp_path / "pod.yaml"
+    manifest.write_text(json.dumps(as_pod(deployment, "shop")))
+    podman("network", "create", "cluster")
+    kube = podman.start("play", "kube", "--network=cluster", manifest)
+    until(lambda: podman.logs("shop-gatekeeper").count("unresolved") == 2, "the gate waits for the names")
+    serve(podman, "postgres", 5432, image)
+    serve(podman, "prices", 8080, image)
+    until(lambda: podman.logs("shop-gatekeeper").count('"refused"') == 2, "the gate waits for the ports")
+    podman("kill", "--signal=USR1", "postgres")
+    until(lambda: "dependency.ready" in podman.logs("shop-gatekeeper"), "the first is ready")
+    assert podman.state("shop-shop") == "created"
+    podman("kill", "--signal=USR1", "prices")
+    said, _ = kube.communicate(timeout=60)
+    assert kube.returncode == 0, said
+    until(lambda: podman.logs("shop-shop"), "main has said when it was started")
+    listening, started = float(podman.logs("prices").split()[-1]), float(podman.logs("shop-shop"))
+    last = json.loads(podman.logs("shop-gatekeeper").splitlines()[-1])
+    podman("pod", "rm", "--force", "--time=0", "shop")
+    podman("rm", "--force", "--time=0", "postgres", "prices")
+    opened = datetime.fromisoformat(last["timestamp"]).timestamp()
+    assert last["event"] == "gate.open"
+    assert listening < opened < listening + 1
+    assert opened < started < opened + 5  # this part is podman's
+
+
+@pytest.mark.root
+@pytest.mark.needs("podman", "runc", "conmon", "catatonit", "dpkg")
+@pytest.mark.usefixtures("image", "shop")
+def test_main_never_starts_when_the_gate_gives_up(podman: Podman, deployment: Any, tmp_path: Path) -> None:
+    """When the deadline passes the init container fails, and main is never started."""
+    pod = as_pod(deployment, "closed")
+    arguments = pod["spec"]["initContainers"][0]["args"]
+    arguments[arguments.index("--timeout=5m")] = "--timeout=500ms"
+    manifest = tmp_path / "pod.yaml"
+    manifest.write_text(json.dumps(pod))
+    done = podman("play", "kube", "--network=none", manifest, check=False)
+    main = podman.inspect("closed-shop")["State"]
+    gate = podman.inspect("closed-gatekeeper")["State"]
+    podman("pod", "rm", "--force", "--time", "0", "closed")
+    assert done.returncode != 0
+    assert gate["ExitCode"] == 124
+    assert main["Status"] == "created"
