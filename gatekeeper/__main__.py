@@ -14,7 +14,7 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001 - no memory, no descriptors, a half of an installation
         _give_up(error)
     gc.freeze()
-    gc.set_threshold(50_000, 10, 10)  # nor does what a kind loads when it first attempts: 700, the default, is 5 % slower
+    gc.set_threshold(50_000, 10, 10)  # nor does what a first attempt loads, and that counts as part of the start
     gc.enable()
     run(began)
 
