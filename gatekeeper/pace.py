@@ -90,7 +90,7 @@ class _Run:
 
     async def attempt(self) -> Outcome:
         first = self._began is None
-        async with self._turns.first() if first else self._turns.next():
+        async with self._turns.place():
             began = self._now()
             if self._began is None:
                 self._began = began
@@ -156,7 +156,15 @@ class _Run:
         return max(pause, 0.0)
 
     async def rest(self, seconds: float) -> None:
-        """Rest so long, or until the signal says that another attempt is worth it."""
+        """Rest so long, or until the signal says that another attempt is worth it, and until it is our turn.
+
+        Waiting for a turn belongs to the rest: tenacity takes its time over an attempt that is cancelled, and at a
+        deadline a thousand of them would be too much.
+        """
+        await self._pause(seconds)
+        await self._turns.share()
+
+    async def _pause(self, seconds: float) -> None:
         if not self._signal:
             await asyncio.sleep(seconds)
             return

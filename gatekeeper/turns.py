@@ -19,7 +19,7 @@ _WEIGH_EVERY = 50
 
 
 class Turns:
-    """Turns for attempts; ``async with turns.first()`` and ``async with turns.next()`` hold a place for one attempt.
+    """Turns for attempts: ``await turns.share()`` before each but the first, ``async with turns.place()`` during each.
 
     The first attempt at a dependency does not queue for its share of the processor, only for a place.
     """
@@ -33,28 +33,18 @@ class Turns:
         self._since = 0
         self._due = 0.0
 
-    def first(self) -> "_Turn":
-        """Return a turn that needs a place only."""
-        return _Turn(self, paced=False)
+    async def share(self) -> None:
+        """Wait for one share of the processor, in order of arrival."""
+        now = asyncio.get_running_loop().time()
+        self._weigh()
+        # The generic cell rate algorithm (ITU-T I.371): each turn is due one cost after the one before.
+        self._due = max(self._due, now) + self._cost
+        if (early := self._due - now - BURST) > 0:
+            await asyncio.sleep(early)
 
-    def next(self) -> "_Turn":
-        """Return a turn that also waits for its share."""
-        return _Turn(self, paced=True)
-
-    async def take(self, *, paced: bool) -> None:
-        """Wait for a turn, in order of arrival."""
-        if paced:
-            now = asyncio.get_running_loop().time()
-            self._weigh()
-            # The generic cell rate algorithm (ITU-T I.371): each turn is due one cost after the one before.
-            self._due = max(self._due, now) + self._cost
-            if (early := self._due - now - BURST) > 0:
-                await asyncio.sleep(early)
-        await self._places.acquire()
-
-    def give_back(self) -> None:
-        """Let the next one have the place."""
-        self._places.release()
+    def place(self) -> "_Turn":
+        """Return a place for one attempt, to be waited for and held by ``async with``, in order of arrival."""
+        return _Turn(self._places)
 
     def _weigh(self) -> None:
         self._since += 1
@@ -66,19 +56,18 @@ class Turns:
 
 
 class _Turn:
-    __slots__ = ("_paced", "_turns")
+    __slots__ = ("_places",)
 
-    def __init__(self, turns: Turns, *, paced: bool) -> None:
-        self._turns = turns
-        self._paced = paced
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places = places
 
     async def __aenter__(self) -> None:
-        await self._turns.take(paced=self._paced)
+        await self._places.acquire()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._turns.give_back()
+        self._places.release()
 
 
 def _places() -> int:

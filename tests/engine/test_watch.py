@@ -542,9 +542,9 @@ def test_a_turn_is_given_back_whatever_happens() -> None:
         turns = Turns(at_once=1, cpu=_idle)
         for error in (ValueError, asyncio.CancelledError):
             with pytest.raises(error):
-                async with turns.first():
+                async with turns.place():
                     raise error
-        async with asyncio.timeout(1), turns.next():
+        async with asyncio.timeout(1), turns.place():
             pass
 
     play(run())
@@ -560,7 +560,7 @@ def test_the_places_follow_from_the_descriptors(monkeypatch: pytest.MonkeyPatch)
         while True:
             try:
                 async with asyncio.timeout(0):
-                    await turns.take(paced=False)
+                    await turns.place().__aenter__()
             except TimeoutError:
                 return count
             count += 1
