@@ -21,7 +21,12 @@ from gatekeeper.probes._stream import Fields, Stream, Talk
 from gatekeeper.probes._url import read_url
 from gatekeeper.values import BadValueError
 
-_FIELDS = {"User-Agent": f"gatekeeper/{__version__}", "Accept-Encoding": "identity", "Connection": "close"}
+_FIELDS = {
+    "User-Agent": f"gatekeeper/{__version__}",
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",
+    "Connection": "close",
+}
 _CODINGS = ("", "identity", "gzip", "deflate")
 # A packed byte can stand for a thousand: unpacked piece by piece, a bomb reaches the cap before it fills the memory.
 _PIECE = 4096
@@ -75,7 +80,8 @@ async def fetch(call: Call, route: Route) -> AsyncIterator[Answer]:
     transport = _Transport(call, route)
     client = httpx.AsyncClient(
         transport=transport,
-        headers=_FIELDS,
+        # Without a Host, httpx would write one itself, and stumble over names that DNS has and IDNA 2008 has not.
+        headers={"Host": transport.home.netloc.decode(), **_FIELDS},
         auth=call.auth,
         follow_redirects=call.redirects > 0,
         max_redirects=call.redirects,

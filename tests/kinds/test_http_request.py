@@ -42,6 +42,15 @@ def test_host_of_ipv6() -> None:
     assert _fields(_sent(host="::1"))["host"] == "[::1]:PORT"
 
 
+@pytest.mark.parametrize("name", ["xn--lzg.invalid", "xn--a.invalid", "a_b.invalid", "€.invalid"])
+def test_host_of_a_strange_name(name: str) -> None:
+    """A name that only some standards allow is sent as DNS has it."""
+    seen: list[bytes] = []
+    with serving(answering(OK, seen=seen)) as proxy:
+        assert outcome(f"http://{name}/", proxy=f"http://127.0.0.1:{proxy.port}").state is State.READY
+    assert _fields(seen[0])["host"] == name.replace("€", "xn--lzg")
+
+
 @pytest.mark.parametrize(("path", "line"), [("", b"/"), ("?a=b", b"/?a=b"), ("/ü x", b"/%C3%BC%20x")])
 def test_path_as_sent(path: str, line: bytes) -> None:
     """The path is never empty, and what a request line cannot hold is escaped."""
