@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from gatekeeper.model import Outcome, Reason, failed, waiting
 from gatekeeper.probes._connect import MissError, connect, connect_to
+from gatekeeper.probes._socketfile import connect_file
 from gatekeeper.probes._stream import Fields, SocketStream
 from gatekeeper.probes._tls import TlsStream, Trust, context_of, secured
 from gatekeeper.probes._url import Url
@@ -55,8 +56,6 @@ def credentials_for(proxy: Url) -> Fields:
 
 async def _plain(route: Route) -> SocketStream:
     if route.unix:
-        from gatekeeper.probes._socketfile import connect_file  # noqa: PLC0415 - for this option only
-
         return SocketStream(connect_file(route.unix), route.unix)
     if route.proxy:
         return await _by_proxy(route.url, route.proxy)

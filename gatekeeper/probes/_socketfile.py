@@ -8,6 +8,19 @@ from contextlib import suppress
 
 from gatekeeper.model import Outcome, Reason, failed, waiting
 from gatekeeper.probes._connect import MissError, outcome_of
+from gatekeeper.probes._local import file_path
+from gatekeeper.values import BadValueError
+
+_LONGEST = 107  # bytes of sun_path without its NUL (unix(7))
+
+
+def socket_path(text: str) -> str:
+    """Return the path of a socket file, or an abstract name, that an address has room for; raises `BadValueError`."""
+    path = file_path(text)
+    if len(os.fsencode(path)) > _LONGEST:
+        message = f"is longer than the {_LONGEST} bytes that the address of a Unix socket can have"
+        raise BadValueError(message)
+    return path
 
 
 def connect_file(path: str) -> socket.socket:

@@ -12,6 +12,7 @@ from gatekeeper.probes._json import assertion
 from gatekeeper.probes._local import contents, file_path
 from gatekeeper.probes._options import BadOptionsError, Options, build, option
 from gatekeeper.probes._request import as_typed, credentials, field, method, proxy
+from gatekeeper.probes._socketfile import socket_path
 from gatekeeper.probes._target import rest_of
 from gatekeeper.probes._tls import Trust, server_name
 from gatekeeper.probes._url import Url, read_url
@@ -62,7 +63,7 @@ class Http:
     insecure: bool = option(flag, "do not verify the certificate", default=False)
     auth_file: str | None = option(file_path, "file with user:password or a bearer token, read at each attempt")
     proxy: Url | None = option(proxy, "HTTP proxy to use, http://HOST:PORT; none by default", secret=True)
-    unix: str | None = option(file_path, "socket file to connect to instead of the host")
+    unix: str | None = option(socket_path, "socket file to connect to instead of the host")
     http2: bool = option(flag, "HTTP/2: offered in the TLS handshake on https, spoken at once on http", default=False)
     endpoints: Endpoints = option(endpoints, "how many of the addresses must pass: any, all or a number", default="any")
 

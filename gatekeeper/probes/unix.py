@@ -1,7 +1,6 @@
 """unix:///path or unix://@name: a socket file (or abstract socket) that accepts a connection and keeps it."""
 
 import asyncio
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +10,9 @@ from gatekeeper.model import Outcome, Signal
 from gatekeeper.probes._connect import MissError
 from gatekeeper.probes._exchange import exchange
 from gatekeeper.probes._options import Options, build, option
-from gatekeeper.probes._socketfile import connect_file
+from gatekeeper.probes._socketfile import connect_file, socket_path
 from gatekeeper.probes._target import absolute_path, rest_of, unescaped
 from gatekeeper.values import BadValueError, duration, escaped, pattern
-
-_LONGEST = 107  # bytes of sun_path without its NUL (unix(7))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,4 @@ def _path_of(target: str) -> Mapping[str, Any]:
     if path in ("@", "/"):
         message = f"names no socket: write {example}"
         raise BadValueError(message)
-    if len(os.fsencode(path)) > _LONGEST:
-        message = f"is longer than the {_LONGEST} bytes that the address of a Unix socket can have"
-        raise BadValueError(message)
-    return {"path": path}
+    return {"path": socket_path(path)}

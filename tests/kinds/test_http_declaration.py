@@ -38,6 +38,7 @@ ROWS: list[tuple[str, dict[str, str | tuple[str, ...] | bool], str, str]] = [
     ("http://h/", {"body": "\ud800"}, "body", "surrogate"),
     ("http://h/\ud800", {}, "", "surrogate"),
     ("http://h/", {"unix": "/a\0b"}, "unix", "no path can hold"),
+    ("http://h/", {"unix": "/" + "a" * 107}, "unix", "107 bytes"),
     ("https://h/", {"ca": "/a\ud800"}, "ca", "no path can hold"),
     ("http://h/", {"auth_file": ""}, "auth_file", "is empty"),
     ("http://h/", {"expect_json": "$.a == 1e999"}, "expect_json", "no JSONPath"),
