@@ -49,7 +49,7 @@ def main() -> None:
 
 def files_of(packages: list[str]) -> Iterator[str]:
     """Yield what the packages own and is there, each folder before what it holds, without documentation."""
-    listed = subprocess.run(["dpkg", "-L", *packages], check=True, capture_output=True, text=True).stdout  # noqa: S603, S607 - fixed names
+    listed = subprocess.run(["dpkg", "-L", *packages], check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603, S607 - fixed names
     for path in sorted({merged(line) for line in listed.splitlines() if line.startswith("/")}):
         if path.startswith(("/usr/share/doc/", "/usr/share/man/", "/usr/share/lintian/")):
             continue

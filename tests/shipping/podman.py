@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -17,8 +18,10 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 runtime = "runc"
 """
-# No nameserver: what the containers' own one does not know is not asked elsewhere. catatonit reaps what podman leaves.
+# On a host with both hierarchies of control groups podman forgets to remove its own from these two. No nameserver:
+# what the containers' own one does not know is not asked elsewhere. catatonit reaps what podman leaves.
 _NAMESPACE = """
+umount /sys/fs/cgroup/unified /sys/fs/cgroup/systemd 2>/dev/null
 ip link set lo up && mount --bind "$0" /etc/resolv.conf && echo made && exec catatonit -- sleep infinity
 """
 _UNSHARE = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
@@ -61,6 +64,7 @@ class Podman:
         self("rm", "--all", "--force", "--time", "0", check=False)
         os.kill(self._init, signal.SIGKILL)
         self._holder.communicate(timeout=30)
+        shutil.rmtree(self.folder)
 
     def inside(self, *command: str | Path) -> list[str | Path]:
         """Return the command line that runs a command in the namespaces."""

@@ -44,6 +44,7 @@ def compose(podman: Podman, image: str, root: Path, tmp_path: Path) -> Iterator[
 
 
 @pytest.mark.root
+@pytest.mark.timeout(300)
 @pytest.mark.needs("podman", "runc", "conmon", "catatonit", "iptables", "dpkg", "docker-compose")
 @pytest.mark.usefixtures("shop")
 def test_compose_starts_the_shop_when_the_gate_has_completed(podman: Podman, compose: list[str | Path]) -> None:

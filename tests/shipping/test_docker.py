@@ -8,7 +8,11 @@ import pytest
 
 from .podman import Podman, until
 
-pytestmark = [pytest.mark.root, pytest.mark.needs("podman", "runc", "conmon", "catatonit", "iptables", "dpkg")]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.needs("podman", "runc", "conmon", "catatonit", "iptables", "dpkg"),
+    pytest.mark.timeout(300),
+]
 
 LISTEN = "import socket, signal; s = socket.create_server(('', 5432)); signal.pause()"
 ASK = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8000/').read().decode())"

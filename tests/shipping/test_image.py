@@ -14,7 +14,11 @@ import pytest
 from .conftest import LAST_BASE
 from .podman import Podman, until
 
-pytestmark = [pytest.mark.root, pytest.mark.needs("podman", "runc", "conmon", "catatonit", "dpkg")]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.needs("podman", "runc", "conmon", "catatonit", "dpkg"),
+    pytest.mark.timeout(300),
+]
 
 HARDENED = [
     "--read-only",

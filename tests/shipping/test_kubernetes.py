@@ -133,6 +133,7 @@ def serve(podman: Podman, name: str, port: int, image: str) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.timeout(300)
 @pytest.mark.needs("podman", "runc", "conmon", "catatonit", "iptables", "dpkg")
 @pytest.mark.usefixtures("shop")
 def test_main_starts_within_a_second_after_its_dependencies(
@@ -165,6 +166,7 @@ def test_main_starts_within_a_second_after_its_dependencies(
 
 
 @pytest.mark.root
+@pytest.mark.timeout(300)
 @pytest.mark.needs("podman", "runc", "conmon", "catatonit", "dpkg")
 @pytest.mark.usefixtures("image", "shop")
 def test_main_never_starts_when_the_gate_gives_up(podman: Podman, deployment: Any, tmp_path: Path) -> None:

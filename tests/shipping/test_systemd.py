@@ -11,7 +11,7 @@ import pytest
 from .machine import Machine
 from .podman import until
 
-pytestmark = [pytest.mark.root, pytest.mark.needs("systemd-nspawn", "unshare", "nsenter")]
+pytestmark = [pytest.mark.root, pytest.mark.needs("systemd-nspawn", "unshare", "nsenter"), pytest.mark.timeout(300)]
 
 START_LIMIT, WAIT = 4, 6  # seconds: TimeoutStartSec, and how long the dependencies are not there
 LIMIT = f"[Service]\nTimeoutStartSec={START_LIMIT}\n"
@@ -43,7 +43,7 @@ After={unit}
 [Service]
 ExecStart=sleep infinity
 """
-HELD = ("shop.service", "shop-notify.service", "shop-speaks.service")
+HELD = ("shop.service", "shop-all.service", "shop-notify.service", "shop-speaks.service")
 
 
 class Story(NamedTuple):
@@ -69,6 +69,7 @@ def machine(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ma
     gives_up = "Environment=GATEKEEPER_TIMEOUT=700ms\nRestart=no\n"
     for name, text, limits in (
         ("shop", step, LIMIT),
+        ("shop-all", step, LIMIT + "NotifyAccess=all\n"),
         ("shop-notify", wrapper, LIMIT),
         ("shop-speaks", speaks, LIMIT),
         ("silent", wrapper.replace("--notify=ready", "--notify=off"), LIMIT + "Restart=no\n"),
@@ -104,6 +105,12 @@ def story(machine: Machine) -> Story:
 def seconds(properties: dict[str, str], event: str) -> float:
     """Return when something happened to a unit, on the monotonic clock."""
     return int(properties[f"{event}TimestampMonotonic"]) / 1_000_000
+
+
+@pytest.mark.parametrize("unit", ["shop.service", "shop-notify.service"])
+def test_systemd_finds_no_fault_in_an_example(machine: Machine, unit: str) -> None:
+    """Every line of the unit is known to systemd, and every program is there."""
+    assert machine.run("systemd-analyze", "verify", "--man=no", unit) == ""
 
 
 @pytest.mark.parametrize("unit", HELD)
