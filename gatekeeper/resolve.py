@@ -1,8 +1,9 @@
 """Names to addresses, as the application would resolve them, bounded in time.
 
 getaddrinfo(3) cannot be cancelled. Each look-up has a daemon thread of its own, so that a hanging name delays no
-other name and never holds the exit (asyncio's default executor would do both). A name that still hangs is joined
-by later attempts instead of being asked again.
+other name and never holds the exit (asyncio's default executor would do both). A look-up that hangs is joined by later
+attempts. It hangs for five seconds where one datagram was lost, which a busy cluster's DNS is known for: a name that
+is not answered within a second is therefore asked once more beside it, and the first answer counts.
 """
 
 import asyncio
@@ -37,8 +38,17 @@ class UnresolvedError(Exception):
         self.definite = definite
 
 
-_Lookups = dict[tuple[str, int], "asyncio.Future[tuple[Peer, ...]]"]
-_hanging: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lookups] = WeakKeyDictionary()
+PATIENCE = 1.0
+MOST_AT_ONCE = 3
+
+
+class _Lookup(NamedTuple):
+    began: float
+    answer: "asyncio.Future[tuple[Peer, ...]]"
+
+
+_Hanging = dict[tuple[str, int], list[_Lookup]]
+_hanging: WeakKeyDictionary[asyncio.AbstractEventLoop, _Hanging] = WeakKeyDictionary()
 
 
 async def resolve(host: str, port: int) -> tuple[Peer, ...]:
@@ -50,12 +60,30 @@ async def resolve(host: str, port: int) -> tuple[Peer, ...]:
         return _peers(host, port, socket.AI_NUMERICHOST)
     except UnresolvedError:
         pass
-    lookups = _hanging.setdefault(asyncio.get_running_loop(), {})
-    lookup = lookups.get((host, port))
-    if lookup is None:
-        lookup = lookups[host, port] = _look_up(host, port)
-        lookup.add_done_callback(lambda _: lookups.pop((host, port), None))
-    return await asyncio.shield(lookup)
+    loop = asyncio.get_running_loop()
+    hanging = _hanging.setdefault(loop, {}).setdefault((host, port), [])
+    while True:
+        _forget_answered(hanging)
+        if not hanging or (len(hanging) < MOST_AT_ONCE and loop.time() - hanging[-1].began >= PATIENCE):
+            hanging.append(_Lookup(loop.time(), _look_up(host, port)))
+        answers = {lookup.answer for lookup in hanging}
+        patience = hanging[-1].began + PATIENCE - loop.time() if len(hanging) < MOST_AT_ONCE else None
+        done, _ = await asyncio.wait(answers, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        _forget_answered(hanging)
+        for answer in done:
+            # A failure that is not definite may be the fate of one datagram, while another is still on its way.
+            if not hanging or not _in_doubt(answer):
+                return answer.result()
+
+
+def _forget_answered(lookups: list[_Lookup]) -> None:
+    """Leave those that still hang: an answer is for the attempts that waited for it, and the next one asks anew."""
+    lookups[:] = [lookup for lookup in lookups if not lookup.answer.done()]
+
+
+def _in_doubt(answer: "asyncio.Future[tuple[Peer, ...]]") -> bool:
+    error = answer.exception()
+    return error is not None and not (isinstance(error, UnresolvedError) and error.definite)
 
 
 def _look_up(host: str, port: int) -> "asyncio.Future[tuple[Peer, ...]]":

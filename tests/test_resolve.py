@@ -120,3 +120,49 @@ async def run():
 asyncio.run(run())
 """
     assert namespace.run_with_nameserver(script).splitlines() == ["['resolving hang.test']"] * 5 + ["1 True"]
+
+
+@pytest.mark.root
+@pytest.mark.needs("unshare", "ip")
+def test_a_lost_datagram_does_not_cost_the_resolver_s_own_patience() -> None:
+    """A name whose first questions get lost is asked once more, long before getaddrinfo(3) would do so itself."""
+    script = """
+import asyncio
+from gatekeeper.resolve import resolve
+
+async def run():
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    first = asyncio.ensure_future(resolve("lost-ok.test", 80))
+    second = asyncio.ensure_future(resolve("lost-ok.test", 80))
+    async with asyncio.timeout(20):
+        print([str(peer) for peer in await first] == [str(peer) for peer in await second] == ["127.0.0.9:80"])
+    print(loop.time() - began < 15)
+asyncio.run(run())
+"""
+    assert namespace.run_with_nameserver(script).splitlines() == ["True", "True"]
+
+
+@pytest.mark.root
+@pytest.mark.needs("unshare", "ip")
+def test_an_answer_that_nobody_waited_for_is_not_used_later() -> None:
+    """Each attempt resolves anew: what an abandoned look-up found is old by then."""
+    script = """
+import asyncio
+from gatekeeper.resolve import UnresolvedError, resolve
+
+async def run():
+    try:
+        async with asyncio.timeout(0):
+            await resolve("ok.test", 80)
+    except TimeoutError:
+        pass
+    while not asked:
+        await asyncio.sleep(0.01)
+    before = len(asked)
+    await asyncio.sleep(0.3)
+    await resolve("ok.test", 80)
+    print(len(asked) > before)
+asyncio.run(run())
+"""
+    assert namespace.run_with_nameserver(script) == "True"
