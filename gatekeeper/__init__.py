@@ -12,10 +12,12 @@ opens, with underscores. References such as ``${DB_HOST}`` are replaced from the
 variables are not read.
 """
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+TYPE_CHECKING = False  # that of typing, which takes longer to load than this package may
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+    from typing import Any
 
     from gatekeeper.model import BadDeclarationError as BadDeclaration
     from gatekeeper.model import Plan, Verdict
@@ -27,13 +29,13 @@ __version__ = "0.1.0"
 class NotReady(Exception):  # noqa: N818 - the name says what is the case, and users catch it by this name
     """Raised when the gate stays shut; ``report`` says why, as ``gatekeeper wait --report`` does."""
 
-    def __init__(self, report: "Verdict") -> None:
+    def __init__(self, report: Verdict) -> None:
         """Take the report."""
         super().__init__(report.summary)
         self.report = report
 
 
-def wait(*dependencies: str, **options: Any) -> "Verdict":  # noqa: ANN401 - as many types as there are options
+def wait(*dependencies: str, **options: Any) -> Verdict:  # noqa: ANN401 - as many types as there are options
     """Wait until the dependencies are there, and return the report.
 
     Durations are seconds or text such as ``2m``. Raises `NotReady`, or `BadDeclaration` with every problem before
@@ -42,7 +44,7 @@ def wait(*dependencies: str, **options: Any) -> "Verdict":  # noqa: ANN401 - as 
     return _run(wait_async(*dependencies, **options))
 
 
-async def wait_async(*dependencies: str, **options: Any) -> "Verdict":  # noqa: ANN401 - as many types as options
+async def wait_async(*dependencies: str, **options: Any) -> Verdict:  # noqa: ANN401 - as many types as options
     """Wait like `wait`, in the running event loop; a cancellation ends the wait at once."""
     from gatekeeper.gate import bypassed, hold  # noqa: PLC0415 - nothing is loaded by the import of the package
 
@@ -53,14 +55,14 @@ async def wait_async(*dependencies: str, **options: Any) -> "Verdict":  # noqa: 
     return report
 
 
-def check(*dependencies: str, **options: Any) -> "Verdict":  # noqa: ANN401 - as many types as there are options
+def check(*dependencies: str, **options: Any) -> Verdict:  # noqa: ANN401 - as many types as there are options
     """Make one attempt at each dependency and return the report, which is true when all that is required is there."""
     from gatekeeper.gate import look  # noqa: PLC0415 - nothing is loaded by the import of the package
 
     return _run(look(_plan(dependencies, options)))
 
 
-def _run(waiting: "Coroutine[Any, Any, Verdict]") -> "Verdict":
+def _run(waiting: Coroutine[Any, Any, Verdict]) -> Verdict:
     import asyncio  # noqa: PLC0415 - nothing is loaded by the import of the package
 
     try:
@@ -69,7 +71,7 @@ def _run(waiting: "Coroutine[Any, Any, Verdict]") -> "Verdict":
         waiting.close()  # where a loop runs already, it was never begun
 
 
-def _plan(dependencies: tuple[str, ...], options: dict[str, Any]) -> "Plan":
+def _plan(dependencies: tuple[str, ...], options: dict[str, Any]) -> Plan:
     import os  # noqa: PLC0415 - nothing is loaded by the import of the package
 
     from gatekeeper.declare.line import parse_line  # noqa: PLC0415 - as above
@@ -80,6 +82,12 @@ def _plan(dependencies: tuple[str, ...], options: dict[str, Any]) -> "Plan":
     here = f"is for the command line only: take {', '.join(OF_THE_GATE)}"
     problems = [Problem(key, here) for key in options if key in GATE and key not in OF_THE_GATE]
     places = [(text, f"argument {number}") for number, text in enumerate(dependencies, 1)]
+    problems += [
+        Problem(place, "is no text: write a line, as 'tcp://db:5432'")
+        for text, place in places
+        if not isinstance(text, str)
+    ]
+    places = [(text, place) for text, place in places if isinstance(text, str)]
     lines = [parse_line(text, place, problems, os.environ) for text, place in places]
     settings = [
         Given(key, (str(value).lower() if value is True or value is False else str(value),), key)

@@ -20,7 +20,7 @@ from gatekeeper.announce.progress import Progress
 from gatekeeper.announce.sdnotify import Notifier
 from gatekeeper.declare.argv import parse_arguments
 from gatekeeper.declare.sources import gather, our_variables
-from gatekeeper.gate import FaultError, bypassed, fault_of, faulty, hold, look
+from gatekeeper.gate import FaultError, believe, bypassed, fault_of, faulty, hold, look
 from gatekeeper.handover.become import Stock, become, lacking, secure_standard_descriptors, take_stock
 from gatekeeper.handover.leave import leave
 from gatekeeper.log import Lines, Log
@@ -29,6 +29,7 @@ from gatekeeper.options import COMMANDS, spelled
 from gatekeeper.plan import make_plan
 from gatekeeper.screen import Screen, wants_colour
 from gatekeeper.signals import EndedError, Signals
+from gatekeeper.turns import make_room
 from gatekeeper.values import nearest
 
 T = TypeVar("T")
@@ -130,6 +131,8 @@ def _wait(argv: list[str], start: Start) -> int:
         return EX_OK
     try:
         return _through(plan, command, signals, notifier, start)
+    except BadDeclarationError as error:
+        return _refused(error, start.lines, notifier)
     except BaseException as error:
         verdict = faulty(plan, error)
         ending.announce_fault(verdict, plan.options, notifier)
@@ -220,10 +223,13 @@ def _held(plan: Plan, signals: Signals, logger: Log, notifier: Notifier, start: 
     if logger.live:
         unicode = (getattr(sys.stderr, "encoding", None) or "").lower().replace("-", "") == "utf8"
         screen = Screen(start.lines, _STDERR, colours=wants_colour(os.environ, _STDERR), unicode=unicode)
+    make_room(sum(len(dependency.alternatives) for dependency in plan.dependencies))
     try:
         return _in_loop(hold(plan, Progress(logger, screen, notifier), signals, start.began))
     except FaultError as fault:
         return fault.verdict
+    except BadDeclarationError:
+        raise
     except BaseException as error:  # noqa: BLE001 - a kind that calls sys.exit, a task that was cancelled
         if screen:
             screen.close()
@@ -289,6 +295,7 @@ def _plan(argv: list[str]) -> int:
     plan = _declared("plan", argv).plan
     if plan is None:
         return EX_OK
+    _in_loop(believe(plan))
     pages = _pages()
     pages.put(pages.as_json(pages.plan_data(plan)) if plan.options.output == "json" else pages.plan_page(plan))
     return EX_OK

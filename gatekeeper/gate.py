@@ -11,9 +11,11 @@ from typing import Any
 from gatekeeper import decide
 from gatekeeper.announce.progress import Progress
 from gatekeeper.decide import Decision
-from gatekeeper.model import Cause, Gate, Plan, State, Verdict
+from gatekeeper.model import BadDeclarationError, Cause, Gate, Plan, Problem, State, Verdict
 from gatekeeper.signals import Signals
 from gatekeeper.watch import LETTING_GO, Watch, unwatched
+
+REFUTED_WITHIN = 2.0
 
 
 class FaultError(RuntimeError):
@@ -41,6 +43,8 @@ async def hold(
     decision: Decision = (Gate.CLOSED, Cause.FAULT)
     try:
         decision = await _decided(watch, progress, signals)
+    except BadDeclarationError:
+        raise
     except Exception as error:
         raise FaultError(_fault(error, watch, started)) from error
     finally:
@@ -55,10 +59,13 @@ async def look(plan: Plan, signals: Signals | None = None) -> Verdict:
     watch = Watch(plan)
 
     async def once() -> Decision:
+        await believe(plan)
         return decide.at_once(plan, await watch.once())
 
     try:
         decision = await _first_of(once(), signals, None)
+    except BadDeclarationError:
+        raise
     except Exception as error:
         raise FaultError(_fault(error, watch, started)) from error
     return decide.conclude(decision, watch.reports(), started, watch.waited)
@@ -87,9 +94,35 @@ def fault_of(error: BaseException) -> str:
     return f"a fault in gatekeeper, please report it: {type(error).__name__}{why}{place}"
 
 
+async def believe(plan: Plan) -> None:
+    """Ask all at once those declarations that only the world can refute; raises `BadDeclarationError`.
+
+    No answer within `REFUTED_WITHIN` seconds refutes nothing.
+    """
+    doubted = [
+        (alternative.place, alternative.probe.refuted)
+        for dependency in plan.dependencies
+        for alternative in dependency.alternatives
+        if hasattr(alternative.probe, "refuted")
+    ]
+    if not doubted:
+        return
+    asked = [asyncio.ensure_future(refuted()) for _, refuted in doubted]
+    done, late = await asyncio.wait(asked, timeout=min(REFUTED_WITHIN, plan.options.timeout or REFUTED_WITHIN))
+    for task in late:
+        task.cancel()
+    places = [place for place, _ in doubted]
+    told = [(place, task.result()) for place, task in zip(places, asked, strict=True) if task in done]
+    if problems := [Problem(place, answer) for place, answer in told if answer]:
+        raise BadDeclarationError(problems, plan.options)
+
+
 async def _decided(watch: Watch, progress: Progress | None, signals: Signals | None) -> Decision:
-    accompanied = progress.accompany(watch) if progress else None
-    return await _first_of(watch.run(decide.so_far, decide.at_deadline), signals, accompanied)
+    async def deciding() -> Decision:
+        await believe(watch.plan)
+        return await watch.run(decide.so_far, decide.at_deadline)
+
+    return await _first_of(deciding(), signals, progress.accompany(watch) if progress else None)
 
 
 async def _first_of(

@@ -119,7 +119,9 @@ class Signal(Protocol):
 class Probe(Protocol):
     """One kind with its options: what can be attempted.
 
-    A probe may also have ``watch() -> Signal | None``; the pace then attempts again at a change instead of polling.
+    A probe may also have ``watch() -> Signal | None``; the pace then attempts again at a change instead of polling. And
+    it may have ``async refuted() -> str | None``, asked once before anything is attempted: what is wrong with the
+    declaration, where only the world can tell (no port is declared, and DNS knows of none).
     """
 
     async def attempt(self) -> Outcome:
@@ -188,11 +190,12 @@ class Setting(NamedTuple):
 
 
 class Alternative(NamedTuple):
-    """One of the targets that will do for a dependency; ``target`` is its safe text, without secrets."""
+    """One of the targets that will do for a dependency; ``target`` is its text without secrets, ``place`` its place."""
 
     kind: str
     target: str
     probe: Probe
+    place: str = ""
 
 
 class Dependency(NamedTuple):

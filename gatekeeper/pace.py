@@ -24,7 +24,8 @@ CHEAP_LATER = (0.015, 0.02, 1.0)
 LATER = 300.0
 DEAR = (0.05, 0.1, 2.0)
 JITTER = 0.2
-MOST_ASKED_FOR = 30.0
+MOST_ASKED_FOR = 30.0  # and at most half of what is left: a service that is up sooner is not missed for having asked
+CERTAIN_AFTER = 1.0  # seconds for which "never" must be said: a server that starts may answer 403 or nonsense at first
 WOKEN_AT_MOST_EVERY = 0.01
 NEARLY = 1e-6  # a timer may fire a rounding error early, and need not be set again for that
 UNTOLD = 2.0  # a signal that stays silent is doubted so often: a network file system tells nothing
@@ -34,18 +35,25 @@ _TOLD = (Reason.NOT_FOUND, Reason.STILL_THERE, Reason.FORBIDDEN, Reason.UNWANTED
 
 
 async def pace(
-    probe: Probe, rules: Dependency, turns: Turns, tell: Callable[[Outcome], None], *, once: bool = False
+    probe: Probe,
+    rules: Dependency,
+    turns: Turns,
+    tell: Callable[[Outcome], None],
+    *,
+    until: float | None = None,
+    once: bool = False,
 ) -> Outcome:
     """Attempt at a probe until it is ready for good or can never be, and return that outcome.
 
-    Every judged outcome is told as it comes. With ``once`` there is one attempt, and no rule of repetition counts.
+    Every judged outcome is told as it comes. ``until`` is the moment of the loop's time at which the caller cancels.
+    With ``once`` there is one attempt, and no rule of repetition counts.
     """
     if once:
         rules = rules._replace(successes=1, stable_for=0.0, delay=0.0)
     watch = getattr(probe, "watch", None)
     # Made before the first attempt, so that no change falls between the two.
     signal: Signal | None = watch() if watch and not once else None
-    run = _Run(probe, rules, turns, tell, signal)
+    run = _Run(probe, rules, turns, tell, signal, until, 0.0 if once else CERTAIN_AFTER)
     try:
         await asyncio.sleep(rules.delay)
         outcome = await run.attempt()
@@ -79,9 +87,18 @@ class _Run:
     """The state of one dependency's wait: since when, how often, ready since when."""
 
     def __init__(
-        self, probe: Probe, rules: Dependency, turns: Turns, tell: Callable[[Outcome], None], signal: Signal | None
+        self,
+        probe: Probe,
+        rules: Dependency,
+        turns: Turns,
+        tell: Callable[[Outcome], None],
+        signal: Signal | None,
+        until: float | None,
+        certain_after: float,
     ) -> None:
         self._probe, self._rules, self._turns, self._tell, self._signal = probe, rules, turns, tell, signal
+        self._until, self._certain_after = until, certain_after
+        self._hopeless_since: float | None = None
         self._now = asyncio.get_running_loop().time
         self._began: float | None = None
         self._took = 0.0
@@ -101,7 +118,7 @@ class _Run:
                     self._tell(waiting(Reason.TIMED_OUT, f"{_step(cancelled)} when the wait ended"))
                 raise
             self._took = self._now() - began
-        outcome = self._steady(_inverted(outcome) if self._rules.invert else outcome)
+        outcome = self._certain(self._steady(_inverted(outcome) if self._rules.invert else outcome))
         self._tell(outcome)
         return outcome
 
@@ -114,6 +131,17 @@ class _Run:
                 raise
             took = shown(self._rules.attempt_timeout)
             return waiting(Reason.TIMED_OUT, f"{_step(error.__cause__)} took over {took}")
+
+    def _certain(self, outcome: Outcome) -> Outcome:
+        """Wait on although this can never succeed, until that has been said for some time without a break."""
+        if outcome.state is not State.FAILED:
+            self._hopeless_since = None
+            return outcome
+        now = self._now()
+        if self._hopeless_since is None:
+            self._hopeless_since = now
+        sure = now - self._hopeless_since >= self._certain_after
+        return outcome if sure else outcome._replace(state=State.WAITING)
 
     def _steady(self, outcome: Outcome) -> Outcome:
         """Hold a ready outcome back until it has come often enough and for long enough, unchanged."""
@@ -141,7 +169,7 @@ class _Run:
             share, shortest, longest = CHEAP if waited < LATER else CHEAP_LATER
         pause = min(max(share * waited, shortest), longest)
         if outcome.retry_after is not None:
-            pause = max(pause, min(outcome.retry_after, MOST_ASKED_FOR))
+            pause = max(pause, self._as_asked(outcome.retry_after))
         if outcome.reason is Reason.TIMED_OUT:
             pause = max(pause - self._took, CHEAP[1])  # it has been its own pause
         if self._signal and outcome.reason in _TOLD:
@@ -154,6 +182,10 @@ class _Run:
         if outcome.reason is Reason.NOT_STABLE and self._streak >= rules.successes:
             pause = min(pause, self._since + rules.stable_for - self._now())
         return max(pause, 0.0)
+
+    def _as_asked(self, seconds: float) -> float:
+        asked = min(seconds, MOST_ASKED_FOR)
+        return asked if self._until is None else min(asked, (self._until - self._now()) / 2)
 
     async def rest(self, seconds: float) -> None:
         """Rest so long, or until the signal says that another attempt is worth it, and until it is our turn.

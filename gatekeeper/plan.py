@@ -151,7 +151,7 @@ def _alternative(
             problems.append(Problem(place, message if key in given or not key else f"{key}: {message}"))
         return None
     settings = tuple(Setting(key, _text(known[key], given[key]), given[key].place) for key in usable)
-    return None if unknown else (Alternative(kind, safe_target(target.url), probe), settings)
+    return None if unknown else (Alternative(kind, safe_target(target.url), probe, target.place), settings)
 
 
 def _unknown_option(kind: str, given: Given, known: Mapping[str, Option]) -> Problem:
@@ -177,7 +177,7 @@ def _check_order(declared: Mapping[str, Declaration], problems: list[Problem]) -
         for other in after.get(name, ()):
             if other not in declared:
                 hint = nearest(other, declared) or _known(declared)
-                problems.append(Problem(given.place, f"there is no dependency named {other}{hint}"))
+                problems.append(Problem(given.place, f"there is no dependency named {safe_target(other)}{hint}"))
         circle = _circle(name, after)
         if circle and set(circle) not in circles:
             circles.append(set(circle))

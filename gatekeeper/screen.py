@@ -78,8 +78,9 @@ class Screen:
         try:
             columns, rows = os.get_terminal_size(self._descriptor)
         except OSError:
-            columns, rows = 80, 24
-        return max(columns, _NARROWEST), max(rows, 4)
+            columns, rows = 0, 0
+        # A terminal that does not know its size says 0 (docker run -t, script): that is no size.
+        return max(columns or 80, _NARROWEST), max(rows or 24, 4)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

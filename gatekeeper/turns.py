@@ -14,7 +14,8 @@ from types import TracebackType
 SHARE = 0.1  # of one core; a quarter is promised, and loading a large plan and its first attempts come on top
 BURST = 0.1  # seconds of saved-up turns that may be spent at once
 FASTEST, SLOWEST = 1 / 400, 1 / 20
-_MOST_AT_ONCE = 512
+_MOST_AT_ONCE = 2048
+_OURS = 32  # descriptors that are not those of attempts
 _WEIGH_EVERY = 50
 
 
@@ -70,9 +71,21 @@ class _Turn:
         self._places.release()
 
 
+def make_room(attempts: int) -> None:
+    """Raise the soft limit of descriptors towards the hard one, as far as so many attempts at once need it.
+
+    For a process that is ours alone: what it becomes is to find the limit as it was.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * min(attempts, _MOST_AT_ONCE) + _OURS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
+
+
 def _places() -> int:
     """Return how many attempts may run at once: half of the descriptors, for one that tries two addresses has two."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return _MOST_AT_ONCE
-    return max(1, min(_MOST_AT_ONCE, (soft - 32) // 2))
+    return max(1, min(_MOST_AT_ONCE, (soft - _OURS) // 2))

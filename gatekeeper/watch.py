@@ -132,12 +132,14 @@ class Watch:
     async def _alternatives(self, ward: "_Ward", *, once: bool = False) -> None:
         """Attempt at all alternatives, each at its own pace, until the dependency stands where it will stay."""
         rules = ward.dependency
+        ends = [self._deadline, None if rules.timeout is None else self._now() + rules.timeout]
+        until = min((end for end in ends if end is not None), default=None)
 
         async def one(index: int) -> None:
             def tell(outcome: Outcome) -> None:
                 self._heard(ward, index, outcome)
 
-            await pace(rules.alternatives[index].probe, rules, self._turns, tell, once=once)
+            await pace(rules.alternatives[index].probe, rules, self._turns, tell, until=until, once=once)
 
         if len(rules.alternatives) == 1:
             await one(0)

@@ -63,7 +63,7 @@ FLOW: dict[str, set[str]] = {
     "pages": {"probes", "probes._options", "screen"},
     "demo": set(),
     "__init__": {"declare.line", "gate", "plan"},  # the library face
-    "cli": {"announce.", "declare.", "demo", "gate", "handover.", "log", "pages", "plan", "screen", "signals"},
+    "cli": {"announce.", "declare.", "demo", "gate", "handover.", "log", "pages", "plan", "screen", "signals", "turns"},
     "__main__": {"cli"},
 }
 BARE = ("model", "values", "announce.sdnotify", "handover.become")

@@ -14,15 +14,20 @@ from gatekeeper.announce import files, s6
 from gatekeeper.announce.sdnotify import Notifier
 from gatekeeper.decide import story
 from gatekeeper.log import Log
-from gatekeeper.model import Cause, Gate, GateOptions, State, Verdict
+from gatekeeper.model import Cause, Gate, GateOptions, Reason, State, Verdict
 
 TERMINATION_LOG = "/dev/termination-log"
 BARRIER = 0.25  # seconds; a receiver that does not know BARRIER costs all of it, once
 ERRNO = {
     Cause.TIMEOUT: errno.ETIMEDOUT,
-    Cause.FAILED: errno.ECONNREFUSED,
+    Cause.FAILED: errno.ENOEXEC,  # no dependency failed, and so the command did
     Cause.SIGNAL: errno.ECANCELED,
     Cause.FAULT: errno.EIO,
+}
+ERRNO_OF_FAILED = {
+    Reason.FORBIDDEN: errno.EACCES,
+    Reason.NOT_FOUND: errno.ENOENT,
+    Reason.NO_DATA: errno.ENOENT,
 }
 
 
@@ -53,7 +58,7 @@ def announce_fault(verdict: Verdict, options: GateOptions, notifier: Notifier) -
         lambda: take_back(options),
         lambda: _write_files(verdict, options),
         lambda: tell_termination_log(_last_words(verdict), options),
-        lambda: notifier.failure(ERRNO[verdict.cause], story(verdict)),
+        lambda: notifier.failure(_errno(verdict), story(verdict)),
     )
     for say in voices:
         with suppress(BaseException):  # one of them may be what is broken
@@ -101,10 +106,15 @@ def _tell_log(verdict: Verdict, logger: Log) -> None:
 def _tell_manager(verdict: Verdict, notifier: Notifier, *, ready: bool, leaving: bool) -> None:
     """Tell the service manager; with ``leaving`` the process ends next, and what it said must be read before."""
     if verdict.gate is Gate.CLOSED:
-        notifier.failure(ERRNO[verdict.cause], story(verdict))
+        notifier.failure(_errno(verdict), story(verdict))
     else:
         notifier.status(story(verdict))
         if ready:
             notifier.ready()
-    if notifier and leaving:
+    if notifier and leaving and not notifier.problem:
         notifier.barrier(BARRIER)
+
+
+def _errno(verdict: Verdict) -> int:
+    failed = [report.reason for report in verdict.dependencies if report.state is State.FAILED]
+    return ERRNO_OF_FAILED.get(failed[0], errno.EPROTO) if failed else ERRNO[verdict.cause]

@@ -21,8 +21,8 @@ _LONGEST_STATUS = 512
 _LONGEST_NAME = 107  # sun_path, without the final NUL
 _LONGEST_EXTENSION = 10 * 365 * 86400.0
 _SEND_BUFFER = 8 << 20
-# A READY that is lost costs the unit its start, and a second costs nothing. The rest is said again, or is not missed.
-_PATIENCE = 1.0
+# A READY that is lost costs the unit its start: it waits a moment for room. The rest is said again, or is not missed.
+_PATIENCE = 0.1
 # The other side of a virtual machine answers at once or not at all; a STATUS must not hold the event loop for it.
 _VSOCK_PATIENCE = 0.05
 
@@ -64,7 +64,7 @@ class Notifier:
         self._way = None
 
     def ready(self) -> bool:
-        """Say that the start is finished; waits up to a second for room where the receiver's queue is full."""
+        """Say that the start is finished; waits a tenth of a second for room where the receiver's queue is full."""
         return self.send("READY=1", patience=_PATIENCE)
 
     def status(self, text: str) -> bool:

@@ -19,6 +19,7 @@ from gatekeeper.values import quoted
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 _LARGEST = 1024 * 1024
 _PATIENCE = 3.0
+_PATIENCE_WITH_A_PIPELINE = 10.0  # what makes the plan may take its time; silence must not last for ever
 
 
 class _NoPlanError(Exception):
@@ -71,7 +72,7 @@ def _of_stdin(stdin: IO[bytes] | None) -> bytes:
         return stdin.read(_LARGEST + 1)
     try:
         # The descriptor itself, because of a non-blocking one a stream would give a part as if it were the whole.
-        return _read(descriptor, None)
+        return _read(descriptor, _PATIENCE_WITH_A_PIPELINE)
     except OSError as error:
         raise _NoPlanError(_why(error)) from None
 
@@ -93,12 +94,12 @@ def _of_file(path: str) -> bytes:
         os.close(descriptor)
 
 
-def _read(descriptor: int, patience: float | None) -> bytes:
+def _read(descriptor: int, patience: float) -> bytes:
     data, start = b"", time.monotonic()
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     while len(data) <= _LARGEST:
-        left = None if patience is None else max(0.0, start + patience - time.monotonic()) * 1000
+        left = max(0.0, start + patience - time.monotonic()) * 1000
         if not poll.poll(left):
             message = f"gave no whole plan within {patience:g} s: is it a pipe that nobody writes to?"
             raise _NoPlanError(message)

@@ -1,13 +1,15 @@
 """Become the command: execve(2) in place, so that it sees what it would have seen without us. Imports nothing of ours.
 
-What CPython and we changed is put back: dispositions of signals, the signal mask, the environment. Descriptors need
-nothing: all of ours are close-on-exec. Timers need nothing: we set none, and one that the caller set is the command's.
+What CPython and we changed is put back: dispositions of signals, the signal mask, the environment, the limit of
+descriptors. Descriptors need nothing: all of ours are close-on-exec. Timers need nothing: we set none, and one that the
+caller set is the command's.
 One thing cannot be put back: CPython ignores SIGPIPE and SIGXFSZ before it runs a line of ours, so whether they were
 ignored before is not known; the command gets the default.
 """
 
 import errno
 import os
+import resource
 import signal
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -23,11 +25,12 @@ _FIRST_LINE = 256  # what the kernel reads of a script, linux/binfmts.h
 
 
 class Stock(NamedTuple):
-    """What the process was given: ignored signals, blocked signals, and LC_CTYPE before CPython's coercion."""
+    """What the process was given: signals, LC_CTYPE before CPython's coercion, and the limit of descriptors."""
 
     ignored: frozenset[int]
     blocked: frozenset[int]
     lc_ctype: str | None
+    descriptors: tuple[int, int]
 
 
 class Failure(NamedTuple):
@@ -53,7 +56,8 @@ def take_stock() -> Stock:
     """Record what the process was given; to be called before any signal handler is set."""
     ignored = {number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN}
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    return Stock(frozenset(ignored) - _IGNORED_BY_CPYTHON, frozenset(blocked), _given_lc_ctype())
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return Stock(frozenset(ignored) - _IGNORED_BY_CPYTHON, frozenset(blocked), _given_lc_ctype(), descriptors)
 
 
 def become(command: Sequence[str], environ: Mapping[str, str], stock: Stock, ours: Collection[str]) -> Failure:
@@ -64,6 +68,7 @@ def become(command: Sequence[str], environ: Mapping[str, str], stock: Stock, our
     that must not lose a signal blocks it, looks whether it came, and calls: it is let through when it is lethal again.
     """
     given = _environment(environ, stock, ours)
+    resource.setrlimit(resource.RLIMIT_NOFILE, stock.descriptors)
     before = _put_back_signals(stock)
     failure = _execute(command, given)
     for number, handler in before:

@@ -7,16 +7,14 @@ the name of a ClusterIP is there with nothing behind it, and that of a headless 
 import asyncio
 import os
 import re
-import threading
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from gatekeeper.model import Outcome, Reason, failed, waiting
+from gatekeeper.model import Outcome, Reason, State, failed, waiting
 from gatekeeper.probes._connect import Endpoints, MissError, addresses, connect, endpoints, over_endpoints, over_peers
 from gatekeeper.probes._exchange import exchange
-from gatekeeper.probes._options import BadOptionsError, Options, build, option
+from gatekeeper.probes._options import Options, build, option
 from gatekeeper.probes._resolvconf import DNS_PORT, RESOLV_CONF
 from gatekeeper.probes._target import port_number, rest_of
 from gatekeeper.resolve import Peer
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from gatekeeper.probes._dns import Target
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)  # RFC 1123, as Kubernetes names its objects
-TELL_WITHIN = 2.0
 _EXAMPLE = "service://db:5432, service://db.prod:5432 or service://db:PORT-NAME"
 
 
@@ -47,14 +44,8 @@ class Service:
 
     @classmethod
     def parse(cls, target: str, options: Options) -> Self:
-        """Make the probe of a target; raises `BadOptionsError`.
-
-        A target without a port, and without a variable that tells it, is looked up: what tells no port declares none.
-        """
-        probe = build(cls, options, lambda: _parts(rest_of(target)))
-        if probe.port is None and (problem := probe.untold()):
-            raise BadOptionsError(("", problem))
-        return probe
+        """Make the probe of a target; raises `BadOptionsError`."""
+        return build(cls, options, lambda: _parts(rest_of(target)))
 
     async def attempt(self) -> Outcome:
         """Find the port where it is not a number, and connect."""
@@ -66,26 +57,17 @@ class Service:
             return miss.outcome
         return await over_endpoints(self.name, port, self.endpoints, self._attempt_at)
 
-    def untold(self) -> str | None:
-        """Return what is wrong where DNS tells no port within `TELL_WITHIN` seconds, and None where it does."""
-        problem = f"has no port, no {_variable_name(self.name)} in the environment, and DNS does not tell one in time"
-
-        async def ask() -> None:
-            nonlocal problem
-            try:
-                await asyncio.wait_for(self._only_port(), TELL_WITHIN)
-            except MissError as miss:
-                problem = (
-                    f"has no port, and no {_variable_name(self.name)} is in the environment: {miss.outcome.detail}"
-                )
-            else:
-                problem = ""
-
-        # In a thread, because a library's caller may have a loop running in this one; a daemon, because it may hang.
-        asker = threading.Thread(target=lambda: asyncio.run(_quietly(ask())), daemon=True)
-        asker.start()
-        asker.join(TELL_WITHIN + 0.5)
-        return f"{problem}; write {_EXAMPLE}" if problem else None
+    async def refuted(self) -> str | None:
+        """Return what is wrong with the declaration where DNS says for certain that it tells no port, else None."""
+        if self.port is not None:
+            return None
+        try:
+            await self._only_port()
+        except MissError as miss:
+            if miss.outcome.gone or miss.outcome.state is State.FAILED:
+                variable = _variable_name(self.name)
+                return f"has no port, and no {variable} is in the environment: {miss.outcome.detail}; write {_EXAMPLE}"
+        return None
 
     async def _at_targets(self, targets: "tuple[Target, ...]") -> Outcome:
         if self.endpoints == "any":
@@ -136,11 +118,6 @@ class Service:
         with await connect(peer) as sock:
             took = loop.time() - began
             return await exchange(sock, str(peer), took, linger=self.linger, send=None, expect=None)
-
-
-async def _quietly(asking: Coroutine[Any, Any, None]) -> None:
-    with suppress(TimeoutError):
-        await asking
 
 
 async def _peers_of(target: "Target") -> tuple[Peer, ...] | Outcome:

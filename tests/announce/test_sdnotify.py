@@ -270,12 +270,12 @@ def test_ready_waits_a_moment_for_room(receiver: socket.socket, notifier: Notifi
     assert result == [True]
 
 
-def test_ready_gives_up_after_a_second(receiver: socket.socket, notifier: Notifier) -> None:
-    """A receiver that never reads holds READY for a second and no longer."""
+def test_ready_gives_up_soon(receiver: socket.socket, notifier: Notifier) -> None:
+    """A receiver that never reads holds READY for a tenth of a second and no longer."""
     fill(receiver)
     began = time.monotonic()
     assert not notifier.ready()
-    assert 0.9 < time.monotonic() - began < 10
+    assert 0.09 < time.monotonic() - began < 5
     assert notifier.problem is not None
 
 

@@ -29,7 +29,9 @@ class Course:
         self.told.append((now(), outcome))
 
 
-def course(probe: Probe, *, seconds: float = FOREVER, once: bool = False, **rules: object) -> Course:
+def course(
+    probe: Probe, *, seconds: float = FOREVER, once: bool = False, until: float | None = None, **rules: object
+) -> Course:
     """Pace a probe until it ends or so many virtual seconds have passed."""
     seen = Course()
 
@@ -37,7 +39,9 @@ def course(probe: Probe, *, seconds: float = FOREVER, once: bool = False, **rule
         turns = Turns(cpu=lambda: 0.0)
         try:
             async with asyncio.timeout(seconds):
-                seen.last = await pace(probe, dependency("it", probe, **rules), turns, seen.tell, once=once)
+                it = dependency("it", probe, **rules)
+                end = None if until is None else asyncio.get_running_loop().time() + until
+                seen.last = await pace(probe, it, turns, seen.tell, until=end, once=once)
         except TimeoutError:
             pass
         seen.ended = now()
@@ -59,10 +63,25 @@ def test_the_first_attempt_is_immediate() -> None:
 
 
 def test_an_outcome_that_can_never_change_ends_it() -> None:
-    """A failed outcome is final after one attempt."""
-    probe = Script((0.5, failed(Reason.FORBIDDEN, "403")))
+    """A failed outcome is final when nothing else was said for a second; until then it is waited for."""
+    probe = Script((0, failed(Reason.FORBIDDEN, "403")))
     seen = course(probe)
-    assert (seen.last, seen.ended) == (failed(Reason.FORBIDDEN, "403"), 0.5)
+    assert seen.last == failed(Reason.FORBIDDEN, "403")
+    assert 1 <= seen.ended <= 1.13
+    assert {(outcome.state, outcome.reason) for _, outcome in seen.told[:-1]} == {(State.WAITING, Reason.FORBIDDEN)}
+
+
+def test_a_server_that_starts_may_say_never_at_first() -> None:
+    """A failed outcome that another one follows was not final, and the second begins anew."""
+    never = failed(Reason.WRONG_PROTOCOL, "garbage")
+    probe = Script((0, never), (0.9, NOT_YET), (0, never), (0.5, never), (0, READY))
+    seen = course(probe)
+    assert seen.last == READY
+
+
+def test_one_attempt_says_never_at_once() -> None:
+    """With once there is no second attempt that could say otherwise."""
+    assert course(Script((0, failed(Reason.FORBIDDEN, "403"))), once=True).last.state is State.FAILED
 
 
 def test_the_classes_of_pauses_are_those_of_the_design() -> None:
@@ -202,6 +221,14 @@ def test_an_answer_may_ask_for_a_pause(asked: float, pause: float) -> None:
     probe = Script((0, waiting(Reason.STARTING, retry_after=asked)), (0, READY))
     course(probe)
     assert jittered(pause)(probe.pauses[0])
+
+
+def test_a_pause_that_was_asked_for_leaves_half_of_the_time() -> None:
+    """Where the deadline is near, Retry-After is honoured for half of what is left, again and again."""
+    probe = Script((0, waiting(Reason.STARTING, retry_after=3600)))
+    course(probe, seconds=8, until=8)
+    assert jittered(4.0)(probe.pauses[0])
+    assert len(probe.pauses) >= 4
 
 
 def test_interval_is_the_shortest_pause() -> None:

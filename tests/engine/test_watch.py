@@ -77,9 +77,10 @@ def test_the_gate_opens_when_the_last_one_is_ready() -> None:
 
 
 def test_one_that_fails_shuts_the_gate_at_once() -> None:
-    """Nobody waits for the others, nor for the deadline."""
-    done = Wait(plan(dependency("a", silent()), dependency("b", Script((0.5, FORBIDDEN)))))
-    assert (done.decision, done.ended) == (FAILED, 0.5)
+    """Nobody waits for the others, nor for the deadline, once it has failed for a second."""
+    done = Wait(plan(dependency("a", silent()), dependency("b", Script((0.5, FORBIDDEN), (0, FORBIDDEN)))))
+    assert done.decision == FAILED
+    assert 1.5 <= done.ended <= 1.63
     assert done.reports["a"].why == "timed_out: connecting to 10.0.0.7:5432 when the wait ended"
 
 
@@ -109,7 +110,7 @@ def test_alternatives_fail_where_too_few_are_left(need: int, decision: tuple[Gat
     """One hopeless alternative of two matters only where both are needed."""
     done = Wait(plan(dependency("c", Script((0, FORBIDDEN)), Script((1, READY)), need=need)))
     assert done.decision == decision
-    assert done.ended == (1 if need == 1 else 0)
+    assert 1 <= done.ended <= 1.13
 
 
 def test_the_report_of_alternatives_names_what_is_missing() -> None:
@@ -140,9 +141,9 @@ def test_an_optional_one_that_comes_in_time_is_ready() -> None:
 
 
 def test_an_optional_one_that_fails_is_gone_without() -> None:
-    """A failure for good of an optional dependency ends the wait for it at once and shuts nothing."""
-    done = Wait(plan(dependency("a", Script((1, READY))), dependency("b", Script((0, FORBIDDEN)), optional=True)))
-    assert (done.decision, done.ended) == (OPEN, 1)
+    """A failure for good of an optional dependency ends the wait for it and shuts nothing."""
+    done = Wait(plan(dependency("a", Script((2, READY))), dependency("b", Script((0, FORBIDDEN)), optional=True)))
+    assert (done.decision, done.ended) == (OPEN, 2)
     assert done.reports["b"].state is State.FAILED
 
 
@@ -207,9 +208,10 @@ def test_any_opens_before_followers_have_their_turn() -> None:
 def test_any_with_an_order_ends_when_the_first_fails() -> None:
     """Where the only one that may be attempted fails for good, nothing is left to wait for."""
     done = Wait(
-        plan(dependency("a", Script((1, FORBIDDEN))), dependency("b", Script((0, READY)), after=("a",)), any=True)
+        plan(dependency("a", Script((0, FORBIDDEN))), dependency("b", Script((0, READY)), after=("a",)), any=True)
     )
-    assert (done.decision, done.ended) == (FAILED, 1)
+    assert done.decision == FAILED
+    assert 1 <= done.ended <= 1.13
 
 
 def test_a_dependency_has_its_own_timeout() -> None:
@@ -551,7 +553,7 @@ def test_a_turn_is_given_back_whatever_happens() -> None:
 
 
 def test_the_places_follow_from_the_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half of the descriptors that there are, at least one place, at most 512."""
+    """Half of the descriptors that there are, at least one place, at most 2,048."""
     import resource  # noqa: PLC0415 - for this test only
 
     async def places() -> int:
@@ -565,7 +567,7 @@ def test_the_places_follow_from_the_descriptors(monkeypatch: pytest.MonkeyPatch)
                 return count
             count += 1
 
-    for soft, expected in [(1024, 496), (40, 4), (16, 1), (1_000_000, 512), (resource.RLIM_INFINITY, 512)]:
+    for soft, expected in [(1024, 496), (40, 4), (16, 1), (1_000_000, 2048), (resource.RLIM_INFINITY, 2048)]:
         monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft: (soft, soft))
         assert play(places()) == expected
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from nameserver import Caching, Nameserver, Refusing, Silent
+from nameserver import Caching, Nameserver, Refusing
 from network import in_a_network, run
 
 from gatekeeper.model import Outcome, Reason, State
@@ -179,36 +179,45 @@ def test_a_single_srv_answer_tells_the_port(listener: int, tmp_path: Path) -> No
     records = [f"0 50 {listener} db-0.example.", f"0 50 {listener} db-1.example."]
     with Nameserver({("localhost.ns.svc.cluster.local.", "SRV"): records}) as server:
         probe = portless(server, tmp_path)
-        assert probe.untold() is None
+        assert asyncio.run(probe.refuted()) is None
         assert asyncio.run(probe.attempt()).state is State.READY
 
 
 def test_a_port_that_nothing_tells_is_a_bad_declaration() -> None:
     """Without a port, a variable of this very name, or an answer of DNS, the declaration says how to name one."""
-    with pytest.raises(BadOptionsError) as caught:
-        Service.parse("service://no-such-service.invalid", {})
-    ((key, message),) = caught.value.wrong
+    problem = asyncio.run(Service.parse("service://no-such-service.invalid", {}).refuted()) or ""
     why = "no-such-service.invalid (Name or service not known)"
-    assert key == ""
-    assert message.startswith("has no port, and no NO_SUCH_SERVICE_INVALID_SERVICE_PORT is in the environment: ")
-    assert message.endswith(f"{why}; write {EXAMPLE}")
+    assert problem.startswith("has no port, and no NO_SUCH_SERVICE_INVALID_SERVICE_PORT is in the environment: ")
+    assert problem.endswith(f"{why}; write {EXAMPLE}")
 
 
 def test_a_service_whose_dns_tells_no_port_or_several_is_a_bad_declaration(tmp_path: Path) -> None:
     """No SRV record, or records of several ports, tell no port."""
     how = "localhost does not tell its port: write localhost:5432, or a port's name, as in localhost:http"
     with Nameserver() as server:
-        assert f"{how} (no SRV record); write {EXAMPLE}" in (portless(server, tmp_path).untold() or "")
+        assert f"{how} (no SRV record); write {EXAMPLE}" in (asyncio.run(portless(server, tmp_path).refuted()) or "")
     with Nameserver({("localhost.", "SRV"): ["0 0 80 web.", "0 0 443 web."]}) as server:
-        assert f"{how} (SRV records of 2 ports)" in (portless(server, tmp_path).untold() or "")
+        assert f"{how} (SRV records of 2 ports)" in (asyncio.run(portless(server, tmp_path).refuted()) or "")
 
 
-def test_a_nameserver_that_refuses_or_keeps_silent_tells_no_port(tmp_path: Path) -> None:
-    """Refusal and silence end the declaration in bounded time."""
+def test_a_nameserver_that_refuses_refutes_nothing(tmp_path: Path) -> None:
+    """What is not certain is left to the attempts: a resolver may be late too."""
     with Refusing() as server:
-        assert "REFUSED" in (portless(server, tmp_path).untold() or "")
-    with Silent() as server:
-        assert "does not tell one in time" in (portless(server, tmp_path).untold() or "")
+        assert asyncio.run(portless(server, tmp_path).refuted()) is None
+
+
+@pytest.mark.root
+@pytest.mark.needs("unshare", "ip")
+def test_a_silent_nameserver_holds_up_no_declaration(tmp_path: Path) -> None:
+    """Ten services without a port are asked for all at once, in bounded time, and then waited for."""
+    program = """
+        import time, gatekeeper
+        with Silent(port=53):
+            began = time.monotonic()
+            report = gatekeeper.check(*[f"service://db{n} attempt_timeout=100ms" for n in range(10)])
+            print(report.cause, {d.reason.value for d in report.dependencies}, time.monotonic() - began < 8)
+    """
+    assert in_a_network(tmp_path, program) == ["timeout {'timed_out'} True"]
 
 
 def test_what_dns_told_once_may_change_until_the_attempt(tmp_path: Path) -> None:
