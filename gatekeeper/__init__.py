@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
-    from gatekeeper.model import BadDeclarationError as BadDeclaration
-    from gatekeeper.model import Plan, Verdict
+    from gatekeeper.declaration import BadDeclarationError as BadDeclaration
+    from gatekeeper.model import Plan
+    from gatekeeper.verdict import Verdict
 
 __all__ = ["BadDeclaration", "NotReady", "__version__", "check", "wait", "wait_async"]
 __version__ = "0.1.0"
@@ -74,8 +75,8 @@ def _run(waiting: Coroutine[Any, Any, Verdict]) -> Verdict:
 def _plan(dependencies: tuple[str, ...], options: dict[str, Any]) -> Plan:
     import os  # noqa: PLC0415 - nothing is loaded by the import of the package
 
+    from gatekeeper.declaration import Given, Problem, Source  # noqa: PLC0415 - as above
     from gatekeeper.declare.line import parse_line  # noqa: PLC0415 - as above
-    from gatekeeper.model import Given, Problem, Source  # noqa: PLC0415 - as above
     from gatekeeper.options import GATE, OF_THE_GATE  # noqa: PLC0415 - as above
     from gatekeeper.plan import make_plan  # noqa: PLC0415 - as above
 
@@ -99,7 +100,7 @@ def _plan(dependencies: tuple[str, ...], options: dict[str, Any]) -> Plan:
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute
     if name == "BadDeclaration":
-        from gatekeeper.model import BadDeclarationError  # noqa: PLC0415 - nothing is loaded by the import
+        from gatekeeper.declaration import BadDeclarationError  # noqa: PLC0415 - nothing is loaded by the import
 
         return BadDeclarationError
     message = f"module {__name__!r} has no attribute {name!r}"

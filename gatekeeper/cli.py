@@ -18,19 +18,21 @@ from gatekeeper import log
 from gatekeeper.announce import ending, files
 from gatekeeper.announce.progress import Progress
 from gatekeeper.announce.sdnotify import Notifier
+from gatekeeper.declaration import BadDeclarationError, Problem
 from gatekeeper.declare.argv import parse_arguments
 from gatekeeper.declare.sources import gather, our_variables
 from gatekeeper.gate import FaultError, believe, bypassed, fault_of, faulty, hold, look
 from gatekeeper.handover.become import Stock, become, lacking, secure_standard_descriptors, take_stock
 from gatekeeper.handover.leave import leave
 from gatekeeper.log import Lines, Log
-from gatekeeper.model import BadDeclarationError, Cause, Gate, GateOptions, Plan, Problem, Verdict
+from gatekeeper.model import GateOptions, Plan
 from gatekeeper.options import COMMANDS, spelled
 from gatekeeper.plan import make_plan
 from gatekeeper.screen import Screen, wants_colour
 from gatekeeper.signals import EndedError, Signals
 from gatekeeper.turns import make_room
 from gatekeeper.values import nearest
+from gatekeeper.verdict import Cause, Gate, Verdict
 
 T = TypeVar("T")
 

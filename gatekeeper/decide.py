@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from gatekeeper.model import Cause, Gate, Plan, Report, State, Verdict
+from gatekeeper.model import Plan, State
 from gatekeeper.values import shown
+from gatekeeper.verdict import Cause, Gate, Report, Verdict
 
 Decision = tuple[Gate, Cause]
 _NAMED = 3

@@ -11,8 +11,10 @@ from typing import Any
 from gatekeeper import decide
 from gatekeeper.announce.progress import Progress
 from gatekeeper.decide import Decision
-from gatekeeper.model import BadDeclarationError, Cause, Gate, Plan, Problem, State, Verdict
+from gatekeeper.declaration import BadDeclarationError, Problem
+from gatekeeper.model import Plan, State
 from gatekeeper.signals import Signals
+from gatekeeper.verdict import Cause, Gate, Verdict
 from gatekeeper.watch import LETTING_GO, Watch, unwatched
 
 REFUTED_WITHIN = 2.0

@@ -9,8 +9,10 @@ import select
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
-from gatekeeper.model import Outcome, Problem, Report, State
+from gatekeeper.declaration import Problem
+from gatekeeper.model import Outcome, State
 from gatekeeper.values import shown
+from gatekeeper.verdict import Report
 
 WAITING = "gate.waiting"
 STILL_WAITING = "gate.still_waiting"

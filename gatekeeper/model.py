@@ -1,12 +1,11 @@
-"""The nouns: what is declared, what an attempt finds, what comes of it. No I/O, nothing of ours, no third party.
+"""The nouns: what will be probed, and what an attempt finds. No I/O, nothing of ours, no third party.
 
 Every record here is frozen. Data passes between the steps as these records and as nothing else.
 """
 
 from collections.abc import Hashable
-from datetime import UTC, datetime
-from enum import Enum, StrEnum
-from typing import Any, NamedTuple, Protocol
+from enum import StrEnum
+from typing import NamedTuple, Protocol, Self
 
 
 class State(StrEnum):
@@ -19,56 +18,39 @@ class State(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a dependency stands where it stands: the closed list, the same words everywhere."""
+    """Why a dependency stands where it stands: the closed list, the same words everywhere, each with its meaning."""
 
-    READY = "ready"
-    READY_AUTH_REQUIRED = "ready_auth_required"
-    NOT_ATTEMPTED = "not_attempted"
-    REFUSED = "refused"
-    TIMED_OUT = "timed_out"
-    UNRESOLVED = "unresolved"
-    NO_DATA = "no_data"
-    DNS_FAILED = "dns_failed"
-    DNS_REFUSED = "dns_refused"
-    UNREACHABLE = "unreachable"
-    RESET = "reset"
-    CLOSED = "closed"
-    TLS_FAILED = "tls_failed"
-    STARTING = "starting"
-    UNWANTED_ANSWER = "unwanted_answer"
-    WRONG_PROTOCOL = "wrong_protocol"
-    FORBIDDEN = "forbidden"
-    NOT_FOUND = "not_found"
-    STILL_THERE = "still_there"
-    NOT_STABLE = "not_stable"
-    COMMAND_FAILED = "command_failed"
-    EXHAUSTED = "exhausted"
+    meaning: str
 
+    def __new__(cls, word: str, meaning: str) -> Self:
+        """Make a word of the list."""
+        reason = str.__new__(cls, word)
+        reason._value_ = word
+        reason.meaning = meaning
+        return reason
 
-REASONS: dict[Reason, str] = {
-    Reason.READY: "it is there",
-    Reason.READY_AUTH_REQUIRED: "it is up and wants credentials that it was not given",
-    Reason.NOT_ATTEMPTED: "no attempt has ended yet; the detail says what it waits for",
-    Reason.REFUSED: "nothing listens at that address (connection refused)",
-    Reason.TIMED_OUT: "no answer within the attempt's time limit; the detail says at which step",
-    Reason.UNRESOLVED: "the name has no address, or no resolver answered",
-    Reason.NO_DATA: "DNS: the name exists, but has too few records of this type",
-    Reason.DNS_FAILED: "DNS: the server could not answer (SERVFAIL)",
-    Reason.DNS_REFUSED: "DNS: the server refuses to answer (REFUSED)",
-    Reason.UNREACHABLE: "no route, or a firewall says no",
-    Reason.RESET: "the connection was reset",
-    Reason.CLOSED: "accepted, then hung up",
-    Reason.TLS_FAILED: "the TLS handshake or the verification of the certificate failed",
-    Reason.STARTING: "it answers: not yet",
-    Reason.UNWANTED_ANSWER: "it answers, with something else than what was declared",
-    Reason.WRONG_PROTOCOL: "something answers, but does not speak this protocol",
-    Reason.FORBIDDEN: "it answers, and permission is denied",
-    Reason.NOT_FOUND: "the object does not exist",
-    Reason.STILL_THERE: "it should be gone and is not",
-    Reason.NOT_STABLE: "it is there, not yet often enough in a row or for long enough",
-    Reason.COMMAND_FAILED: "the command ended with another exit status than wanted",
-    Reason.EXHAUSTED: "this machine has no descriptors, memory, threads or ports left for an attempt",
-}
+    READY = ("ready", "it is there")
+    READY_AUTH_REQUIRED = ("ready_auth_required", "it is up and wants credentials that it was not given")
+    NOT_ATTEMPTED = ("not_attempted", "no attempt has ended yet; the detail says what it waits for")
+    REFUSED = ("refused", "nothing listens at that address (connection refused)")
+    TIMED_OUT = ("timed_out", "no answer within the attempt's time limit; the detail says at which step")
+    UNRESOLVED = ("unresolved", "the name has no address, or no resolver answered")
+    NO_DATA = ("no_data", "DNS: the name exists, but has too few records of this type")
+    DNS_FAILED = ("dns_failed", "DNS: the server could not answer (SERVFAIL)")
+    DNS_REFUSED = ("dns_refused", "DNS: the server refuses to answer (REFUSED)")
+    UNREACHABLE = ("unreachable", "no route, or a firewall says no")
+    RESET = ("reset", "the connection was reset")
+    CLOSED = ("closed", "accepted, then hung up")
+    TLS_FAILED = ("tls_failed", "the TLS handshake or the verification of the certificate failed")
+    STARTING = ("starting", "it answers: not yet")
+    UNWANTED_ANSWER = ("unwanted_answer", "it answers, with something else than what was declared")
+    WRONG_PROTOCOL = ("wrong_protocol", "something answers, but does not speak this protocol")
+    FORBIDDEN = ("forbidden", "it answers, and permission is denied")
+    NOT_FOUND = ("not_found", "the object does not exist")
+    STILL_THERE = ("still_there", "it should be gone and is not")
+    NOT_STABLE = ("not_stable", "it is there, not yet often enough in a row or for long enough")
+    COMMAND_FAILED = ("command_failed", "the command ended with another exit status than wanted")
+    EXHAUSTED = ("exhausted", "this machine has no descriptors, memory, threads or ports left for an attempt")
 
 
 class Outcome(NamedTuple):
@@ -126,59 +108,6 @@ class Probe(Protocol):
 
     async def attempt(self) -> Outcome:
         """Make one attempt: no loop, no sleep, no time limit of its own, no logging; failure is returned."""
-
-
-class Problem(NamedTuple):
-    """What is wrong with a declaration: where, and what would be right. Both are free of secrets."""
-
-    place: str
-    message: str
-
-    def __str__(self) -> str:
-        """Return the line that a person reads."""
-        return f"{self.place}: {self.message}"
-
-
-class BadDeclarationError(ValueError):
-    """Raised for a declaration that cannot be used; holds every problem that was found, not only the first."""
-
-    def __init__(self, problems: list[Problem], options: "GateOptions | None" = None) -> None:
-        """Take the problems, in the order in which they were found, and the options that were good."""
-        self.problems = tuple(problems)
-        self.options = options
-        super().__init__("\n".join(map(str, problems)))
-
-
-class Given(NamedTuple):
-    """An option as text: its values (none for a bare flag) and where it was said."""
-
-    key: str
-    values: tuple[str, ...]
-    place: str
-
-
-class Declaration(NamedTuple):
-    """A dependency as text. ``targets`` are alternatives, each with the options that only it has."""
-
-    name: str | None
-    targets: tuple["Target", ...]
-    options: tuple[Given, ...]
-    origin: str
-
-
-class Target(NamedTuple):
-    """One target of a declaration: a URL whose scheme is the kind, the options that are its own, and its place."""
-
-    url: str
-    options: tuple[Given, ...]
-    place: str
-
-
-class Source(NamedTuple):
-    """What one place declares: options of the gate, and dependencies."""
-
-    settings: tuple[Given, ...] = ()
-    dependencies: tuple[Declaration, ...] = ()
 
 
 class Setting(NamedTuple):
@@ -262,92 +191,3 @@ class Plan(NamedTuple):
     dependencies: tuple[Dependency, ...]
     options: GateOptions
     settings: tuple[Setting, ...] = ()
-
-
-class Change(NamedTuple):
-    """A change of state or reason, ``at`` seconds after the start."""
-
-    at: float
-    state: State
-    reason: Reason
-    detail: str
-
-
-class Report(NamedTuple):
-    """What came of one dependency; ``waited`` is in seconds; ``overdue`` means that its own time is up."""
-
-    name: str
-    kind: str
-    target: str
-    required: bool
-    origin: str
-    state: State
-    reason: Reason
-    detail: str
-    attempts: int
-    waited: float
-    changes: tuple[Change, ...] = ()
-    overdue: bool = False
-
-    @property
-    def why(self) -> str:
-        """The reason with its detail, as ``refused: 10.0.0.7:5432``."""
-        return f"{self.reason}: {self.detail}" if self.detail else str(self.reason)
-
-
-class Gate(StrEnum):
-    """What the gate does in the end."""
-
-    OPEN = "open"
-    CLOSED = "closed"
-
-
-class Cause(StrEnum):
-    """Why the gate opened or stayed shut."""
-
-    READY = "ready"
-    TIMEOUT = "timeout"
-    FAILED = "failed"
-    SIGNAL = "signal"
-    BYPASS = "bypass"
-    CONTINUE = "continue"
-    FAULT = "fault"
-
-
-class Verdict(NamedTuple):
-    """The whole report: what the gate does, why, and what came of each dependency. True when the gate is open."""
-
-    gate: Gate
-    cause: Cause
-    summary: str
-    started: datetime
-    waited: float
-    dependencies: tuple[Report, ...]
-
-    def __bool__(self) -> bool:
-        """Tell whether the gate is open, so that ``if gatekeeper.check(...)`` means what it says."""
-        return self.gate is Gate.OPEN
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the report as plain data, ready for JSON: times in seconds, the start in RFC 3339 (UTC)."""
-        return {
-            "gate": self.gate.value,
-            "cause": self.cause.value,
-            "summary": self.summary,
-            "started": self.started.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "waited": round(self.waited, 3),
-            "dependencies": [_plain(report) for report in self.dependencies],
-        }
-
-
-def _plain(report: Report) -> dict[str, Any]:
-    plain = {key: _json(value) for key, value in report._asdict().items()}
-    del plain["overdue"]
-    plain["changes"] = [{k: _json(v) for k, v in change._asdict().items()} for change in report.changes]
-    return plain
-
-
-def _json(value: Any) -> Any:  # noqa: ANN401 - plain data of every type passes through here
-    if isinstance(value, Enum):
-        return value.value
-    return round(value, 3) if isinstance(value, float) else value

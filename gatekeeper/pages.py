@@ -5,12 +5,13 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from gatekeeper.model import Plan, Setting, Verdict
+from gatekeeper.model import Plan, Setting
 from gatekeeper.options import COMMANDS, COMMON, GATE, spelled
 from gatekeeper.probes import KINDS, load
 from gatekeeper.probes._options import options_of
 from gatekeeper.screen import table
 from gatekeeper.values import shown
+from gatekeeper.verdict import Verdict
 
 _STDOUT = 1
 USAGE = {

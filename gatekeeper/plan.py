@@ -6,19 +6,8 @@ Sources come highest first: what an earlier one says replaces what a later one s
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gatekeeper.model import (
-    Alternative,
-    BadDeclarationError,
-    Declaration,
-    Dependency,
-    GateOptions,
-    Given,
-    Plan,
-    Problem,
-    Setting,
-    Source,
-    Target,
-)
+from gatekeeper.declaration import BadDeclarationError, Declaration, Given, Problem, Source, Target
+from gatekeeper.model import Alternative, Dependency, GateOptions, Plan, Setting
 from gatekeeper.options import COMMON, GATE
 from gatekeeper.probes import KINDS, load
 from gatekeeper.probes._options import BadOptionsError, options_of

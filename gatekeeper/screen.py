@@ -4,8 +4,9 @@ import os
 from collections.abc import Mapping, Sequence
 
 from gatekeeper.log import Lines
-from gatekeeper.model import Report, State
+from gatekeeper.model import State
 from gatekeeper.values import shown
+from gatekeeper.verdict import Report
 
 _MARKS = {State.READY: "✓", State.WAITING: "…", State.FAILED: "✗", State.SKIPPED: "-"}
 _PLAIN_MARKS = {State.READY: "+", State.WAITING: ".", State.FAILED: "x", State.SKIPPED: "-"}

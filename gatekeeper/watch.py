@@ -8,9 +8,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from gatekeeper.model import Change, Dependency, Outcome, Plan, Reason, Report, State
+from gatekeeper.model import Dependency, Outcome, Plan, Reason, State
 from gatekeeper.pace import pace
 from gatekeeper.turns import Turns
+from gatekeeper.verdict import Change, Report
 
 T = TypeVar("T")
 LETTING_GO = 0.03  # seconds that cancelled attempts have for closing what they opened

@@ -12,8 +12,8 @@ shift &&
 exec "$@"
 """
 
-# A nameserver for the namespace: names with "ok" are 127.0.0.9, with "hang" they get no answer, with "lost" none at first,
-# and the rest is NXDOMAIN.
+# A nameserver for the namespace: names with "ok" are 127.0.0.9, those with "hang" get no answer, those with "lost" none
+# at first, and the rest is NXDOMAIN.
 _NAMESERVER = """
 import os, socket, sys, threading
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gatekeeper.model import REASONS
+from gatekeeper.model import Reason
 from gatekeeper.options import COMMON, GATE, spelled
 from gatekeeper.probes import KINDS
 
@@ -85,8 +85,8 @@ def test_the_problems_are_told_as_shown() -> None:
 
 def test_the_tables_are_those_of_the_code() -> None:
     """Every reason with its meaning, every option and every kind stands in a table."""
-    for reason, meaning in REASONS.items():
-        assert f"| `{reason}` | {meaning} |" in README
+    for reason in Reason:
+        assert f"| `{reason}` | {reason.meaning} |" in README
     for option in GATE:
         assert f"`{spelled(option)}" in README.replace("`-f`, ", "").replace("`-t`, ", ""), option
     for option in COMMON:

@@ -14,7 +14,8 @@ from gatekeeper.announce import files, s6
 from gatekeeper.announce.sdnotify import Notifier
 from gatekeeper.decide import story
 from gatekeeper.log import Log
-from gatekeeper.model import Cause, Gate, GateOptions, Reason, State, Verdict
+from gatekeeper.model import GateOptions, Reason, State
+from gatekeeper.verdict import Cause, Gate, Verdict
 
 TERMINATION_LOG = "/dev/termination-log"
 BARRIER = 0.25  # seconds; a receiver that does not know BARRIER costs all of it, once

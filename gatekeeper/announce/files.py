@@ -11,7 +11,7 @@ import stat
 import time
 from contextlib import suppress
 
-from gatekeeper.model import Verdict
+from gatekeeper.verdict import Verdict
 
 _LONGEST_MESSAGE = 1024
 _PATIENCE = 1.0

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from gatekeeper.announce.sdnotify import Notifier
 from gatekeeper.decide import summary
 from gatekeeper.log import STILL_WAITING, WAITING, Log
-from gatekeeper.model import Outcome, Plan, Report
+from gatekeeper.model import Outcome, Plan
 from gatekeeper.screen import Screen
 from gatekeeper.values import shown
+from gatekeeper.verdict import Report
 from gatekeeper.watch import Watch
 
 HEARTBEAT = 10.0

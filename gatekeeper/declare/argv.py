@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from gatekeeper.declaration import Declaration, Given, Problem, Source
 from gatekeeper.declare.line import parse_line
-from gatekeeper.model import Declaration, Given, Problem, Source
 from gatekeeper.options import COMMON, GATE, spelled
 from gatekeeper.values import nearest
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from gatekeeper.declaration import Declaration, Problem
 from gatekeeper.declare.line import parse_line
 from gatekeeper.declare.substitute import substitute
-from gatekeeper.model import Declaration, Problem
 
 __all__ = ["dependencies_of", "substitute"]
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import IO
 
+from gatekeeper.declaration import Problem, Source
 from gatekeeper.declare.formats import NotReadableError, read_tree
 from gatekeeper.declare.sections import read_sections
-from gatekeeper.model import Problem, Source
 from gatekeeper.values import quoted
 
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml")

@@ -7,8 +7,8 @@ import re
 import shlex
 from collections.abc import Mapping
 
+from gatekeeper.declaration import Declaration, Given, Problem, Target
 from gatekeeper.declare.substitute import substitute
-from gatekeeper.model import Declaration, Given, Problem, Target
 from gatekeeper.values import quoted
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)

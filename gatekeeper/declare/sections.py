@@ -7,9 +7,9 @@ its name. Messages show keys and never values.
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeGuard
 
+from gatekeeper.declaration import Declaration, Given, Problem, Source, Target
 from gatekeeper.declare.formats import Pairs, Unusable, text_of
 from gatekeeper.declare.line import KEY, NAME, NAME_RULE, parse_line, read_targets, read_value
-from gatekeeper.model import Declaration, Given, Problem, Source, Target
 from gatekeeper.values import quoted
 
 

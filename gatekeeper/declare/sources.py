@@ -4,8 +4,8 @@ import re
 import sys
 from collections.abc import Mapping
 
+from gatekeeper.declaration import Given, Problem, Source
 from gatekeeper.declare.environ import dependencies_of
-from gatekeeper.model import Given, Problem, Source
 from gatekeeper.options import DEPENDENCIES, GATE, PREFIX, variable
 from gatekeeper.values import nearest
 

@@ -7,7 +7,7 @@ variable is not read again. Messages name variables and never show a value or a 
 import re
 from collections.abc import Mapping
 
-from gatekeeper.model import Problem
+from gatekeeper.declaration import Problem
 from gatekeeper.values import quoted
 
 _REFERENCE = re.compile(r"\$(?:(\$)|\{([^{}]*)\}|\(([^()]*)\)|[{(])")

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from gatekeeper.announce.files import check_writable, remove, write_report, write_termination_message, write_whole
-from gatekeeper.model import Cause, Change, Gate, Reason, Report, State, Verdict
+from gatekeeper.model import Reason, State
+from gatekeeper.verdict import Cause, Change, Gate, Report, Verdict
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 
+from gatekeeper.declaration import Problem
 from gatekeeper.declare.environ import dependencies_of, substitute
-from gatekeeper.model import Problem
 
 ENVIRON = {"A": "a", "EMPTY": "", "DOLLARS": "$$ ${A} $(A)", "A.b-c": "dotted"}
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from gatekeeper.declaration import Declaration, Given, Problem, Source, Target
 from gatekeeper.declare.file import read_plan
-from gatekeeper.model import Declaration, Given, Problem, Source, Target
 
 YAML = """\
 timeout: 5m

@@ -2,8 +2,8 @@
 
 import pytest
 
+from gatekeeper.declaration import Declaration, Given, Problem, Target
 from gatekeeper.declare.line import parse_line
-from gatekeeper.model import Declaration, Given, Problem, Target
 from gatekeeper.values import safe_target
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from gatekeeper.declaration import Problem
 from gatekeeper.declare.file import read_plan
-from gatekeeper.model import Problem
 
 ZOO = Path(__file__).parent / "zoo"
 

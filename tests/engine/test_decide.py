@@ -6,7 +6,8 @@ import pytest
 from clock import plan
 
 from gatekeeper.decide import Decision, at_deadline, at_once, conclude, so_far, story, summary
-from gatekeeper.model import Cause, Change, Gate, GateOptions, Plan, Reason, Report, State, Verdict
+from gatekeeper.model import GateOptions, Plan, Reason, State
+from gatekeeper.verdict import Cause, Change, Gate, Report, Verdict
 
 READY = Gate.OPEN, Cause.READY
 CONTINUE = Gate.OPEN, Cause.CONTINUE

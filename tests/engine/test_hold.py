@@ -9,8 +9,9 @@ import pytest
 from clock import READY, REFUSED, START, Script, Silent, dependency, now, plan, play
 
 from gatekeeper.gate import FaultError, bypassed, fault_of, hold, look
-from gatekeeper.model import Cause, Gate, Reason, State, Verdict
+from gatekeeper.model import Reason, State
 from gatekeeper.signals import Signals
+from gatekeeper.verdict import Cause, Gate, Verdict
 
 
 @pytest.fixture

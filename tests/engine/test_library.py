@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import gatekeeper
-from gatekeeper.model import Cause, Gate, Reason, State
+from gatekeeper.model import Reason, State
+from gatekeeper.verdict import Cause, Gate
 
 
 @pytest.fixture

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from gatekeeper.declaration import Problem
 from gatekeeper.log import CHANGED, OPEN, STILL_WAITING, WAITING, Lines, Log, tell_problems
-from gatekeeper.model import Outcome, Problem, Reason, Report, State, waiting
+from gatekeeper.model import Outcome, Reason, State, waiting
+from gatekeeper.verdict import Report
 
 REPORT = Report(
     name="db",

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from gatekeeper.declaration import BadDeclarationError, Problem
 from gatekeeper.declare.argv import parse_arguments
 from gatekeeper.declare.sources import gather, our_variables
-from gatekeeper.model import BadDeclarationError, Dependency, GateOptions, Plan, Problem, Setting
+from gatekeeper.model import Dependency, GateOptions, Plan, Setting
 from gatekeeper.options import GATE, variable
 from gatekeeper.plan import make_plan
 from gatekeeper.probes import KINDS

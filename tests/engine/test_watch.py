@@ -7,8 +7,9 @@ import pytest
 from clock import NOT_YET, READY, REFUSED, Script, Silent, dependency, now, plan, play
 
 from gatekeeper.decide import at_deadline, at_once, so_far
-from gatekeeper.model import Cause, Change, Dependency, Gate, Outcome, Plan, Reason, Report, State, failed, ready
+from gatekeeper.model import Dependency, Outcome, Plan, Reason, State, failed, ready
 from gatekeeper.turns import SHARE, Turns
+from gatekeeper.verdict import Cause, Change, Gate, Report
 from gatekeeper.watch import Watch, unwatched
 
 FORBIDDEN = failed(Reason.FORBIDDEN, "403")

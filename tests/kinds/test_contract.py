@@ -34,7 +34,7 @@ from badness import (
     silent,
 )
 
-from gatekeeper.model import REASONS, Outcome, Probe, Reason, State
+from gatekeeper.model import Outcome, Probe, Reason, State
 from gatekeeper.probes import KINDS, load
 from gatekeeper.probes._options import BadOptionsError, options_of
 
@@ -102,7 +102,7 @@ def attempted(probe: Probe, seconds: float = ATTEMPT) -> Outcome | list[str]:
 
 def well_formed(outcome: Outcome) -> None:
     """See that an outcome can be shown: one line of a known reason, without a word of what the other side said."""
-    assert outcome.reason in REASONS
+    assert outcome.reason in Reason
     assert outcome.detail.isprintable()
     assert 0 < len(outcome.detail) < 400
     assert MARK.decode() not in outcome.detail
