@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,6 +73,26 @@ def refusing() -> Iterator[int]:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield sock.getsockname()[1]
+
+
+@contextmanager
+def greeting() -> Iterator[int]:
+    """Give a port on which everyone is greeted in a protocol that is not HTTP."""
+
+    def greet(server: socket.socket) -> None:
+        while True:
+            with server.accept()[0] as connection, suppress(ConnectionError):
+                connection.sendall(b"220 hello\r\n")
+                if connection.recv(1) == b"!":
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        greeter = threading.Thread(target=greet, args=(server,))
+        greeter.start()
+        yield server.getsockname()[1]
+        with socket.create_connection(server.getsockname()) as last:
+            last.sendall(b"!")
+            greeter.join()
 
 
 class Listener(NamedTuple):

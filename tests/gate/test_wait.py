@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from program import GATEKEEPER, PATIENCE, environment, events, listening, names, notify_socket, refusing, run, running
+from program import GATEKEEPER, PATIENCE, environment, events, greeting, listening, names, refusing, run, running
 
 DEPENDENCY = {
     "name": str,
@@ -89,10 +89,10 @@ def test_the_report_is_written_however_it_ends(words: tuple[str, ...], gate: str
 
 
 def test_what_can_never_become_ready_ends_the_wait(tmp_path: Path) -> None:
-    """A required dependency that is hopeless is 69 at once; an optional one, or one of --any, shuts nothing."""
+    """A required dependency that is hopeless is 69; an optional one, or one of --any, shuts nothing."""
     report = tmp_path / "report.json"
-    with notify_socket(tmp_path) as datagrams:
-        hopeless = f"x=unix://{datagrams.path}"
+    with greeting() as port:
+        hopeless = f"x=http://127.0.0.1:{port}/"
         done = run("wait", f"--report={report}", hopeless, "file:///missing", "--", "touch", tmp_path / "ran")
         told = json.loads(report.read_text())
         assert run("wait", f"{hopeless} optional", "file:///").returncode == 0
