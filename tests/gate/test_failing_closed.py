@@ -38,7 +38,7 @@ STEPS = {
     "sdnotify": tuple(f"announce.sdnotify:Notifier.{name}" for name in ("status", "send", "ready")),
     "s6": ("announce.s6:newline_on",),
     "log": ("log:Log.say", "log:Log.changed", "log:Log.attempted", "log:_logger", "log:Lines.write"),
-    "model": ("model:Verdict.as_dict",),
+    "verdict": ("verdict:Verdict.as_dict",),
     "signals": ("signals:Signals.wait", "signals:Signals.last_look"),
     "hand over": ("cli:our_variables", "cli:lacking", "cli:become", "handover.become:_environment"),
     "execute": ("handover.become:_put_back_signals", "handover.become:_execute"),
