@@ -19,6 +19,8 @@ from typing import Self
 
 MOST_HEARD = 64 * 1024
 _TAIL = 4096
+# Seconds between two readings once enough has been heard: 32 MiB/s, or `yes` would keep a processor busy with reading.
+_REST = 0.002
 _CHUNK = 64 * 1024  # what a pipe holds (pipe(7))
 # Control sequences and strings of a terminal (ECMA-48, 5.4 and 5.6), cut off ones too.
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~]?)")
@@ -32,6 +34,7 @@ class Run:
         """Start the command; raises OSError where it cannot be executed."""
         self.head, self.tail = b"", b""
         self._loop = asyncio.get_running_loop()
+        self._deaf: asyncio.TimerHandle | None = None
         self._ended: asyncio.Future[int | None] = self._loop.create_future()
         self._pipe, theirs = os.pipe2(os.O_CLOEXEC)
         try:
@@ -79,7 +82,10 @@ class Run:
             self._loop.remove_reader(self._pipe)
             return
         self.head += said[: MOST_HEARD - len(self.head)]
-        self.tail = (self.tail + said)[-_TAIL:]
+        self.tail = (self.tail + said[-_TAIL:])[-_TAIL:]
+        if len(self.head) == MOST_HEARD:
+            self._loop.remove_reader(self._pipe)
+            self._deaf = self._loop.call_later(_REST, self._loop.add_reader, self._pipe, self._hear)
 
     def _attend(self) -> None:
         # ECHILD only once the command has ended: SIGCHLD is ignored, or somebody else has reaped it.
@@ -104,6 +110,8 @@ class Run:
             self._ended.set_result(status)
 
     def _stop_hearing(self) -> None:
+        if self._deaf:
+            self._deaf.cancel()
         self._loop.remove_reader(self._pipe)
         os.close(self._pipe)
 

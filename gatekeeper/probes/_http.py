@@ -58,7 +58,7 @@ class Answer(NamedTuple):
         unreadable = waiting(Reason.UNWANTED_ANSWER, f"{self.where} (body cannot be decompressed)")
         if self.response.headers.get("content-encoding", "").strip().lower() not in _CODINGS:
             raise MissError(unreadable)
-        body = b""
+        body = bytearray()
         try:
             async for piece in self.response.aiter_bytes():
                 body += piece
@@ -68,7 +68,7 @@ class Answer(NamedTuple):
                     )  # no break: left half-way, httpx's generators end in tasks of their own
         except httpx.DecodingError:
             raise MissError(unreadable) from None
-        return body[:most]
+        return bytes(body[:most])
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import h11
 
 from gatekeeper.model import Reason, failed, waiting
 from gatekeeper.probes._connect import MissError, during, outcome_of
-from gatekeeper.probes._stream import Fields, Stream
+from gatekeeper.probes._stream import Fields, Manners, Stream
 
 MOST_HEAD = 64 * 1024
 _START = b"HTTP/1."
@@ -28,6 +28,7 @@ class Http1:
         self._first = b""
         self._ended = False
         self._read = 0
+        self._manners = Manners()
 
     async def ask(self, method: str, target: bytes, fields: Fields, body: bytes) -> tuple[int, Fields]:
         """Send a request; return the status and the header of the final answer, names in lower case."""
@@ -70,6 +71,7 @@ class Http1:
                 read += len(data)
                 self._look_at(data)
                 self._protocol.receive_data(data)
+            await self._manners.step(progress=True)  # interim answers (RFC 9110, 15.2) may come by the thousand
 
     def _look_at(self, data: bytes) -> None:
         """Judge the bytes before the head is whole: a server of another protocol may never send one."""
@@ -87,6 +89,8 @@ class Http1:
             if not data and self._protocol.their_state is h11.SEND_BODY:
                 self._ended = True
             self._protocol.receive_data(data)
+            await self._manners.step(progress=True)
+        await self._manners.step(progress=True)
         return event
 
     @contextmanager

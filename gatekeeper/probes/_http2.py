@@ -15,9 +15,11 @@ from h2.exceptions import ProtocolError
 
 from gatekeeper.model import Reason, failed, waiting
 from gatekeeper.probes._connect import MissError, during, outcome_of
-from gatekeeper.probes._stream import Fields, Stream
+from gatekeeper.probes._stream import Fields, Manners, Stream
 
 _ID = 1  # the first stream of a client
+_SLICE = 512  # bytes that h2 is given at once: some fifty of the smallest frames
+_MOST_IDLE = 10_000  # events on end that bring the answer no further
 
 
 class Http2:
@@ -32,6 +34,8 @@ class Http2:
         self._events: deque[events.Event] = deque()
         self._heard = False
         self._read = 0
+        self._manners = Manners()
+        self._unread = memoryview(b"")
 
     async def ask(self, method: str, target: bytes, fields: Fields, body: bytes) -> tuple[int, Fields]:
         """Send a request; return the status and the header of the final answer, names in lower case."""
@@ -92,14 +96,22 @@ class Http2:
         while not self._events:
             await self._receive()
         event = self._events.popleft()
+        progress = isinstance(event, events.ResponseReceived) or bool(getattr(event, "data", b""))
+        await self._manners.step(progress=progress)
+        if self._manners.idle > _MOST_IDLE:
+            why = f"{self._where} (over {_MOST_IDLE} frames, and none of them of the answer)"
+            raise MissError(waiting(Reason.UNWANTED_ANSWER, why))
         if isinstance(event, events.StreamReset):
             raise MissError(waiting(Reason.RESET, f"{self._where} (the stream was reset)"))
-        if isinstance(event, events.ConnectionTerminated) and (event.error_code or (event.last_stream_id or 0) < _ID):
+        # Even where the goodbye leaves our stream its answer (RFC 9113, 6.8), h2 takes no more frames after it.
+        if isinstance(event, events.ConnectionTerminated):
             raise MissError(waiting(Reason.CLOSED, f"{self._where} (said goodbye)"))
         return event
 
     async def _receive(self) -> None:
-        data = await self._stream.read()
+        if not self._unread:
+            self._unread = memoryview(await self._stream.read())
+        data, self._unread = bytes(self._unread[:_SLICE]), self._unread[_SLICE:]
         if not data:
             raise MissError(waiting(Reason.CLOSED, self._where, cheap=not self._heard))
         # The first frame of a server is SETTINGS (RFC 9113, 3.4), whose length has a zero in front.
@@ -107,6 +119,7 @@ class Http2:
             raise MissError(failed(Reason.WRONG_PROTOCOL, f"{self._where} (it answers, but not in HTTP/2)"))
         self._heard = True
         self._events.extend(self._protocol.receive_data(data))
+        await self._manners.step(progress=False)
         await self._flush()
 
     async def _flush(self) -> None:

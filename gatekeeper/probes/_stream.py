@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Protocol
 
 MOST_AT_ONCE = 64 * 1024
+_STEPS = 32
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
@@ -41,6 +42,22 @@ class Talk(Protocol):
 
     async def more(self) -> bytes:
         """Return some more bytes of the body of the answer, or none at its end."""
+
+
+class Manners:
+    """Lets other tasks run every so many steps, however much the other side sends; counts steps without progress."""
+
+    def __init__(self) -> None:
+        """Start without a step."""
+        self.idle = 0
+        self._steps = 0
+
+    async def step(self, *, progress: bool) -> None:
+        """Note that something of what was sent has been dealt with, and whether it was of use."""
+        self.idle = 0 if progress else self.idle + 1
+        self._steps += 1
+        if self._steps % _STEPS == 0:
+            await asyncio.sleep(0)
 
 
 class SocketStream:

@@ -265,6 +265,7 @@ def test_broken_http2(talk: Talk) -> None:
     [
         (b"\0\0\4\3\0\0\0\0\1" + b"\0\0\0\2", Reason.RESET),  # RST_STREAM of stream 1
         (b"\0\0\x08\7\0\0\0\0\0" + bytes(4) + b"\0\0\0\2", Reason.CLOSED),  # GOAWAY, no stream done
+        (b"\0\0\x08\7\0\0\0\0\0" + b"\0\0\0\1" + bytes(4), Reason.CLOSED),  # GOAWAY, without haste, and then silence
     ],
 )
 def test_http2_says_no(frame: bytes, reason: Reason) -> None:
