@@ -6,7 +6,7 @@ import socket
 import stat
 from contextlib import suppress
 
-from gatekeeper.model import Outcome, Reason, failed, waiting
+from gatekeeper.model import Outcome, Reason, waiting
 from gatekeeper.probes._connect import MissError, outcome_of
 from gatekeeper.probes._local import file_path
 from gatekeeper.values import BadValueError
@@ -49,7 +49,7 @@ def _miss(error: OSError, path: str) -> Outcome:
     if isinstance(error, BlockingIOError):
         return waiting(Reason.STARTING, f"{path} (its backlog is full)", cheap=True)
     if error.errno == errno.EPROTOTYPE:
-        return failed(Reason.WRONG_PROTOCOL, f"{path} (not a stream socket)")
+        return waiting(Reason.WRONG_PROTOCOL, f"{path} (not a stream socket)", cheap=True)
     return outcome_of(error, path)
 
 
