@@ -5,7 +5,6 @@ Shared by the options of the gate and by the options of every kind; knows nothin
 
 import math
 import re
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -107,49 +106,12 @@ def one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
-def pattern(text: str) -> re.Pattern[bytes]:
-    """Return a compiled regular expression over bytes (Python's ``re``; ``.`` matches newlines too)."""
-    try:
-        # What the parser warns of (a set in a set) is the user's business and no line on stderr.
-        with warnings.catch_warnings(action="ignore"):
-            return re.compile(_raw(text), re.DOTALL)
-    except (re.error, ValueError, RecursionError, OverflowError) as error:
-        message = f"{quoted(text)} is no regular expression: {error}"
-        raise BadValueError(message) from None
-
-
 def not_empty(text: str) -> str:
     """Return the text itself, which must not be empty."""
     if not text:
         message = "must not be empty"
         raise BadValueError(message)
     return text
-
-
-def escaped(text: str) -> bytes:
-    r"""Return the bytes that text stands for, with ``\r``, ``\n``, ``\t``, ``\0``, ``\\`` and ``\xNN`` replaced."""
-    named = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
-    out, position = b"", 0
-    for match in re.finditer(r"\\(?:x([0-9a-fA-F]{2})|(.?))", text, re.DOTALL):
-        out += _raw(text[position : match.start()])
-        position = match.end()
-        if match[1]:
-            out += bytes([int(match[1], 16)])
-        elif match[2] in named:
-            out += named[match[2]]
-        else:
-            message = rf"\{match[2]} is no escape: write \r, \n, \t, \0, \\ or \xNN"
-            raise BadValueError(message)
-    return out + _raw(text[position:])
-
-
-def _raw(text: str) -> bytes:
-    # Arguments that are no UTF-8 come with surrogate escapes, and mean the bytes that were typed.
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        message = f"{quoted(text)} holds half of a surrogate pair"
-        raise BadValueError(message) from None
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

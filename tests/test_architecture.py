@@ -48,7 +48,8 @@ FLOW: dict[str, set[str]] = {
     "probes.": KIND,
     "plan": {"probes", "probes._options"},  # what a target means only its kind knows
     "pace": {"turns"},
-    "watch": {"pace", "turns"},  # a dependency at a time is what all of them together are made of
+    "standing": set(),
+    "watch": {"pace", "standing", "turns"},  # a dependency at a time is what all of them together are made of
     "decide": set(),
     "log": set(),
     "screen": {"log"},  # for the sink that never blocks
@@ -65,7 +66,10 @@ FLOW: dict[str, set[str]] = {
     "pages": {"probes", "probes._options", "screen"},
     "demo": set(),
     "__init__": {"declare.line", "gate", "plan"},  # the library face
-    "cli": {"announce.", "declare.", "demo", "gate", "handover.", "log", "pages", "plan", "screen", "signals", "turns"},
+    "declared": {"announce.files", "declare.", "plan"},
+    "asked": {"announce.files", "demo", "gate", "log", "pages", "probes", "signals"},
+    "cli": {"announce.", "asked", "declare.sources", "declared", "gate", "handover.", "log", "pages"}
+    | {"screen", "signals", "turns"},
     "__main__": {"cli"},
 }
 BARE = ("model", "values", "announce.sdnotify", "handover.become")
@@ -80,6 +84,7 @@ HOMES = {
     "h11": "probes._http1",
     "h2": "probes._http2",
     "jsonpath": "probes._json",
+    "regex": "probes._pattern",
 }
 
 

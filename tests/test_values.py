@@ -1,7 +1,6 @@
 """Durations, numbers and words: what is taken, what is shown, and what an error says."""
 
 import math
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,13 +9,11 @@ import pytest
 from gatekeeper.values import (
     BadValueError,
     duration,
-    escaped,
     flag,
     limit,
     nearest,
     not_empty,
     one_of,
-    pattern,
     pause,
     quoted,
     shown,
@@ -92,42 +89,6 @@ def test_words_come_with_a_suggestion() -> None:
     assert nearest("zzz", ["any"]) == ""
 
 
-def test_patterns_are_over_bytes_and_lines() -> None:
-    """A dot matches a newline, and letters beyond ASCII are their UTF-8."""
-    assert pattern("a.b").search(b"a\nb")
-    assert pattern("ü").search("für".encode())
-
-
-def test_a_pattern_of_bytes_that_are_no_utf8_matches_those_bytes() -> None:
-    """An argument that is no UTF-8 reaches Python with surrogate escapes, and means the bytes that were typed."""
-    assert pattern("\udcff+").search(b"\xff\xff")
-    assert escaped("\udcff") == b"\xff"
-
-
-@pytest.mark.parametrize("text", ["(", "a{99999999999999999999}", "(?u)a", "(?P<x", "\ud800", "(" * 5000 + ")" * 5000])
-def test_what_is_no_pattern_is_a_bad_value(text: str) -> None:
-    """Whatever the compiler of regular expressions raises is the declaration's fault, not ours."""
-    with pytest.raises(BadValueError):
-        pattern(text)
-
-
-def test_a_dubious_pattern_warns_nobody() -> None:
-    """A possible set within a set is compiled without a line on stderr (here a warning would be an error)."""
-    assert isinstance(pattern("[[a]"), re.Pattern)
-
-
-def test_escapes_stand_for_bytes() -> None:
-    """The named escapes and two hexadecimal digits are replaced, everything else is itself."""
-    assert escaped(r"PING\r\n\x00\t\\\0é") == b"PING\r\n\x00\t\\\x00\xc3\xa9"
-
-
-@pytest.mark.parametrize("text", ["\\", r"\q", r"\x1", "\ud800"])
-def test_unknown_escapes_are_refused(text: str) -> None:
-    """A backslash before anything else is an error, at the end too."""
-    with pytest.raises(BadValueError):
-        escaped(text)
-
-
 def test_quoted_text_is_short_and_on_one_line() -> None:
     """An error message never carries a long or a broken line."""
     assert quoted("a\nb") == r"'a\nb'"
@@ -141,7 +102,7 @@ def test_empty_text_is_refused_where_it_means_nothing() -> None:
         not_empty("")
 
 
-@pytest.mark.parametrize("parse", [duration, limit, pause, whole(0, 9), flag, one_of("a"), pattern, escaped])
+@pytest.mark.parametrize("parse", [duration, limit, pause, whole(0, 9), flag, one_of("a")])
 @pytest.mark.parametrize("text", ["\0", "\x1b[31m", "💥" * 100, "\udc80", " ", "\\"])
 def test_strange_text_gives_a_value_or_a_bad_value(parse: Callable[[str], Any], text: str) -> None:
     """No text makes a parser raise anything else than its own error, with a printable message."""

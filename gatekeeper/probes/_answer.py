@@ -1,11 +1,12 @@
 """What an HTTP answer must be: its status, its header, its body. The details name what failed, never what was sent."""
 
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from gatekeeper.model import Outcome, Reason, failed, ready, waiting
-from gatekeeper.values import BadValueError, pattern, quoted
+from gatekeeper.probes._json import Assertion
+from gatekeeper.probes._pattern import Pattern, found, pattern
+from gatekeeper.values import BadValueError, quoted
 
 if TYPE_CHECKING:
     from gatekeeper.probes._http import Answer  # loads httpx, which a declaration does not need
@@ -29,22 +30,28 @@ class FieldPattern(NamedTuple):
     """A header field that must be there and, where a pattern is given, hold a match of it."""
 
     name: str
-    pattern: re.Pattern[bytes] | None
+    pattern: Pattern | None
 
-    def holds(self, answer: "Answer") -> bool:
-        """Tell whether some field of this name is as wanted."""
+    async def holds(self, answer: "Answer") -> bool:
+        """Tell whether some field of this name is as wanted; raises `MissError`."""
         name = self.name.lower().encode()
         values = [value for key, value in answer.response.headers.raw if key.lower() == name]
-        return bool(values) if self.pattern is None else any(self.pattern.search(value) for value in values)
+        if self.pattern is None:
+            return bool(values)
+        for value in values:
+            if await found(self.pattern, value, answer.where):
+                return True
+        return False
 
 
 class Wanted(NamedTuple):
-    """What an answer must be."""
+    """What an answer must be; ``rotated`` says that the credentials may be others the next time."""
 
     status: tuple[StatusRange, ...]
     fields: tuple[FieldPattern, ...] = ()
-    text: re.Pattern[bytes] | None = None
-    json: tuple[Callable[[bytes], bool], ...] = ()
+    text: Pattern | None = None
+    json: tuple[Assertion, ...] = ()
+    rotated: bool = False
 
 
 def status_range(text: str) -> StatusRange:
@@ -70,29 +77,32 @@ def field_pattern(text: str) -> FieldPattern:
 async def judge(wanted: Wanted, answer: "Answer") -> Outcome:
     """Return what an answer means; of the body, only so much is read as is needed. Raises `MissError`."""
     if not any(low <= answer.response.status_code <= high for low, high in wanted.status):
-        return _unwanted_status(answer)
+        return _unwanted_status(answer, rotated=wanted.rotated)
     for field in wanted.fields:
-        if not field.holds(answer):
+        if not await field.holds(answer):
             return waiting(Reason.UNWANTED_ANSWER, f"{answer.where} (header {field.name} is not as wanted)")
     if wanted.text or wanted.json:
-        return _judge_body(wanted, answer, await answer.read(MOST_JSON + 1 if wanted.json else MOST_TEXT))
+        return await _judge_body(wanted, answer, await answer.read(MOST_JSON + 1 if wanted.json else MOST_TEXT))
     return ready(_said(answer))
 
 
-def _judge_body(wanted: Wanted, answer: "Answer", body: bytes) -> Outcome:
-    if wanted.text and not wanted.text.search(body[:MOST_TEXT]):
+async def _judge_body(wanted: Wanted, answer: "Answer", body: bytes) -> Outcome:
+    if wanted.text and not await found(wanted.text, body[:MOST_TEXT], answer.where):
         return waiting(Reason.UNWANTED_ANSWER, f"{answer.where} (body does not match)")
     if wanted.json and len(body) > MOST_JSON:
         return waiting(Reason.UNWANTED_ANSWER, f"{answer.where} (body is longer than {MOST_JSON} bytes)")
-    if not all(holds(body) for holds in wanted.json):
-        return waiting(Reason.UNWANTED_ANSWER, f"{answer.where} (JSON is not as wanted)")
+    for assertion in wanted.json:
+        if not await assertion.holds(body, answer.where):
+            return waiting(Reason.UNWANTED_ANSWER, f"{answer.where} (JSON is not as wanted)")
     return ready(_said(answer))
 
 
-def _unwanted_status(answer: "Answer") -> Outcome:
+def _unwanted_status(answer: "Answer", *, rotated: bool) -> Outcome:
     status, detail = answer.response.status_code, _said(answer)
     retry_after = _seconds_of(answer.response.headers.get("retry-after", ""))
     if status in _FORBIDDEN:
+        if rotated:
+            return waiting(Reason.FORBIDDEN, detail, retry_after=retry_after)
         return failed(Reason.FORBIDDEN, detail)
     if status in _GONE:
         return waiting(Reason.NOT_FOUND, detail, gone=True, retry_after=retry_after)

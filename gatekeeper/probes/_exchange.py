@@ -6,11 +6,33 @@ import socket
 
 from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._connect import MissError, during, outcome_of
+from gatekeeper.probes._options import SecretValueError
+from gatekeeper.probes._pattern import Pattern, found, raw
 
 SHORTEST_LINGER, LONGEST_LINGER = 0.005, 0.25
 ROUND_TRIPS = 2
 MOST_READ = 64 * 1024
 _MOST_DRAINED = 1024 * 1024
+
+
+def escaped(text: str) -> bytes:
+    r"""Return the bytes that text stands for, with ``\r``, ``\n``, ``\t``, ``\0``, ``\\`` and ``\xNN`` replaced.
+
+    Raises `BadValueError`, whose message never quotes the text, for that may be a secret.
+    """
+    named = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
+    out, position = b"", 0
+    for match in re.finditer(r"\\(?:x([0-9a-fA-F]{2})|(.?))", text, re.DOTALL):
+        out += raw(text[position : match.start()])
+        position = match.end()
+        if match[1]:
+            out += bytes([int(match[1], 16)])
+        elif match[2] in named:
+            out += named[match[2]]
+        else:
+            message = r"has an unknown escape (its text is not shown): write \r, \n, \t, \0, \\ or \xNN"
+            raise SecretValueError(message)
+    return out + raw(text[position:])
 
 
 async def exchange(
@@ -20,7 +42,7 @@ async def exchange(
     *,
     linger: float | None,
     send: bytes | None,
-    expect: re.Pattern[bytes] | None,
+    expect: Pattern | None,
 ) -> Outcome:
     """Return ready when the connection is kept and, where ``expect`` is given, answered as wanted.
 
@@ -58,14 +80,15 @@ async def _linger(sock: socket.socket, where: str, seconds: float) -> None:
         raise MissError(waiting(Reason.CLOSED, where, cheap=True))
 
 
-async def _expect(sock: socket.socket, where: str, expect: re.Pattern[bytes]) -> None:
+async def _expect(sock: socket.socket, where: str, expect: Pattern) -> None:
     loop = asyncio.get_running_loop()
     said = b""
     with during(lambda: f"reading from {where} ({len(said)} bytes so far, no match)"):
-        while not expect.search(said):
+        while not await found(expect, said, where):
             if len(said) >= MOST_READ:
                 raise MissError(waiting(Reason.UNWANTED_ANSWER, f"{where} (no match in {MOST_READ} bytes)"))
             more = await loop.sock_recv(sock, MOST_READ - len(said))
+            await asyncio.sleep(0)  # a socket that always has more to give never suspends sock_recv
             if not more:
                 if said:
                     raise MissError(waiting(Reason.UNWANTED_ANSWER, f"{where} (no match in {len(said)} bytes)"))

@@ -69,13 +69,16 @@ def proxy(text: str) -> Url:
 
 
 def credentials(path: str) -> tuple[bytes, bytes] | bytes:
-    """Return what a file holds: user and password of ``user:password``, or else a bearer token.
+    """Return what a file holds: user and password of ``user:password``, or else the value of an Authorization field.
 
+    A token is a bearer's (RFC 6750, 2.1) where the file does not say ``Bearer`` or ``Basic`` itself.
     Raises `MissError`, as for a file that is not there yet.
     """
     secret = contents("auth_file", path, _MOST_SECRET).strip()
     if not secret or re.search(rb"[\x00-\x1f\x7f]", secret):
         why = "holds more than one line" if secret else "is empty"
         raise MissError(waiting(Reason.NOT_FOUND, f"auth_file {path} ({why})"))
+    if re.match(rb"(bearer|basic)\s+\S", secret, re.IGNORECASE):
+        return secret
     user, colon, password = secret.partition(b":")
-    return (user, password) if colon else secret
+    return (user, password) if colon else b"Bearer " + secret

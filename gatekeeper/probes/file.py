@@ -1,16 +1,17 @@
 """file:///path: a file that exists, or is gone, or holds what it should. Looks at it, and never changes it."""
 
 import os
-import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from gatekeeper.model import Outcome, Reason, Signal, ready, waiting
+from gatekeeper.probes._connect import MissError
 from gatekeeper.probes._options import BadOptionsError, Options, build, option
+from gatekeeper.probes._pattern import Pattern, found, pattern
 from gatekeeper.probes._target import absolute_path
-from gatekeeper.values import flag, pattern
+from gatekeeper.values import flag
 
 MOST_READ = 1024 * 1024
 
@@ -24,7 +25,7 @@ class File:
     path: str
     absent: bool = option(flag, "ready when it is not there", default=False)
     nonempty: bool = option(flag, "it must hold something", default=False)
-    contains: re.Pattern[bytes] | None = option(pattern, "regular expression that its first MiB must match")
+    contains: Pattern | None = option(pattern, "regular expression that its first MiB must match")
 
     @classmethod
     def parse(cls, target: str, options: Options) -> Self:
@@ -41,15 +42,17 @@ class File:
     async def attempt(self) -> Outcome:
         """Look at the file once."""
         try:
-            found = os.stat(self.path)  # noqa: PTH116, ASYNC116, RUF100 - pathlib would be loaded for this alone
+            status = os.stat(self.path)  # noqa: PTH116, ASYNC116, RUF100 - pathlib would be loaded for this alone
             if self.absent:
                 return waiting(Reason.STILL_THERE, self.path, cheap=True)
-            miss = self._miss(found) if self.nonempty or self.contains else None
+            unwanted = await self._miss(status) if self.nonempty or self.contains else None
         except OSError as error:
             return self._outcome_of(error)
+        except MissError as miss:
+            return miss.outcome
         # What must stay as it is while the file is watched for stability.
-        mark = (found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev)
-        return miss or ready(self.path, mark=mark)
+        mark = (status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev)
+        return unwanted or ready(self.path, mark=mark)
 
     def watch(self) -> Signal | None:
         """Return a signal that tells when the file comes, goes or changes; None where the kernel does not tell."""
@@ -67,19 +70,19 @@ class File:
             return waiting(Reason.FORBIDDEN, self.path, cheap=True)
         return waiting(Reason.UNREACHABLE, f"{self.path} ({error.strerror})")
 
-    def _miss(self, found: os.stat_result) -> Outcome | None:
-        """Return why the content will not do, None where it does; raises OSError."""
-        if stat.S_ISDIR(found.st_mode) and not self.contains:
+    async def _miss(self, status: os.stat_result) -> Outcome | None:
+        """Return why the content will not do, None where it does; raises OSError and `MissError`."""
+        if stat.S_ISDIR(status.st_mode) and not self.contains:
             with os.scandir(self.path) as entries:
                 return None if any(entries) else self._unwanted("empty")
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             return self._unwanted("not a regular file")
-        if found.st_size and not self.contains:
+        if status.st_size and not self.contains:
             return None
         content = self._head()
         if not content and self.nonempty:
             return self._unwanted("empty")
-        if self.contains and not self.contains.search(content):
+        if self.contains and not await found(self.contains, content, self.path):
             return self._unwanted(f"no match in its first {len(content)} bytes")
         return None
 

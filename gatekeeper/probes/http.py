@@ -1,23 +1,24 @@
 """http://HOST:PORT/PATH and https://HOST:PORT/PATH: a server that answers a request as wanted."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from gatekeeper.model import Outcome
 from gatekeeper.probes._answer import FieldPattern, StatusRange, Wanted, field_pattern, judge, status_range
 from gatekeeper.probes._connect import Endpoints, MissError, endpoints, over_endpoints
-from gatekeeper.probes._json import assertion
+from gatekeeper.probes._json import Assertion
 from gatekeeper.probes._local import contents, file_path
 from gatekeeper.probes._options import BadOptionsError, Options, build, option
+from gatekeeper.probes._pattern import Pattern, pattern
 from gatekeeper.probes._request import as_typed, credentials, field, method, proxy
 from gatekeeper.probes._socketfile import socket_path
 from gatekeeper.probes._target import rest_of
 from gatekeeper.probes._tls import Trust, server_name
 from gatekeeper.probes._url import Url, read_url
 from gatekeeper.resolve import Peer
-from gatekeeper.values import flag, pattern, whole
+from gatekeeper.values import flag, whole
 
 _MOST_REDIRECTS = 20
 _TLS_ONLY = ("ca", "cert", "key", "server_name", "insecure")
@@ -46,11 +47,12 @@ class Http:
     )
     body: bytes | None = option(as_typed, "body to send", secret=True)
     body_file: str | None = option(file_path, "file whose contents are the body, read at each attempt")
-    expect_body: re.Pattern[bytes] | None = option(
-        pattern, "regular expression that the body must match (64 KiB of it)"
-    )
-    expect_json: tuple[Callable[[bytes], bool], ...] = option(
-        assertion, """what JSON must say (RFC 9535): '$.status == "ok"'""", default=(), many=True
+    expect_body: Pattern | None = option(pattern, "regular expression that the body must match (64 KiB of it)")
+    expect_json: tuple[Assertion, ...] = option(
+        Assertion,
+        """what JSON must say (RFC 9535): '$.status == "ok"'; what it compares must be there""",
+        default=(),
+        many=True,
     )
     expect_header: tuple[FieldPattern, ...] = option(
         field_pattern, "header field that must be there, NAME or 'NAME: REGEX'", default=(), many=True
@@ -61,7 +63,9 @@ class Http:
     key: str | None = option(file_path, "PEM file of its key, where `cert` does not hold it")
     server_name: str | None = option(server_name, "name that the certificate must be for, instead of the host")
     insecure: bool = option(flag, "do not verify the certificate", default=False)
-    auth_file: str | None = option(file_path, "file with user:password or a bearer token, read at each attempt")
+    auth_file: str | None = option(
+        file_path, "file with user:password, a bearer token or the whole value of Authorization, read at each attempt"
+    )
     proxy: Url | None = option(proxy, "HTTP proxy to use, http://HOST:PORT; none by default", secret=True)
     unix: str | None = option(socket_path, "socket file to connect to instead of the host")
     http2: bool = option(flag, "HTTP/2: offered in the TLS handshake on https, spoken at once on http", default=False)
@@ -102,13 +106,14 @@ class Http:
             if isinstance(found, tuple):
                 auth = found
             else:
-                fields = (*fields, (b"Authorization", b"Bearer " + found))  # RFC 6750, 2.1
+                fields = (*fields, (b"Authorization", found))
         body = contents("body_file", self.body_file) if self.body_file else self.body
         call = Call(self.method, fields, body, auth, self.redirects)
         trust = Trust(self.ca, self.cert, self.key, self.insecure)
         route = Route(self.url, peer, self.unix, self.proxy, trust, self.server_name, self.http2)
         async with fetch(call, route) as answer:
-            return await judge(Wanted(self.status, self.expect_header, self.expect_body, self.expect_json), answer)
+            wanted = Wanted(self.status, self.expect_header, self.expect_body, self.expect_json, bool(self.auth_file))
+            return await judge(wanted, answer)
 
 
 def _clashes(target: str, options: Options) -> list[tuple[str, str]]:

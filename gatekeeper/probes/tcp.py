@@ -1,18 +1,18 @@
 """tcp://HOST:PORT: a port that accepts a connection and keeps it."""
 
 import asyncio
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from gatekeeper.model import Outcome
 from gatekeeper.probes._connect import Endpoints, connect, endpoints, over_endpoints
-from gatekeeper.probes._exchange import exchange
+from gatekeeper.probes._exchange import escaped, exchange
 from gatekeeper.probes._options import Options, build, option
+from gatekeeper.probes._pattern import Pattern, pattern
 from gatekeeper.probes._target import host_and_port, rest_of
 from gatekeeper.resolve import Peer
-from gatekeeper.values import duration, escaped, pattern
+from gatekeeper.values import duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Tcp:
     linger: float | None = option(
         duration, "watch a new connection so long for a hang-up; 0 does not (two round trips)"
     )
-    send: bytes | None = option(escaped, r"bytes to send, with \r \n \t \0 \\ \xNN", secret=True)
-    expect: re.Pattern[bytes] | None = option(pattern, "regular expression that the answer must match")
+    send: bytes | None = option(escaped, r"bytes to send, in quotes: '\r \n \t \0 \\ \xNN'", secret=True)
+    expect: Pattern | None = option(pattern, "regular expression that the answer must match")
 
     @classmethod
     def parse(cls, target: str, options: Options) -> Self:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -171,6 +172,15 @@ def test_a_missing_command_may_still_come(tmp_path: Path) -> None:
     assert attempt(str(command)) == waiting(Reason.COMMAND_FAILED, f"{command} cannot be executed (Exec format error)")
 
 
+def test_a_variable_before_a_command_is_not_shown_and_the_hint_says_why() -> None:
+    """No shell sets variables here, and what was meant as one may be a secret."""
+    found = attempt("'PGPASSWORD=hunter2 psql -c 1'")
+    assert found.reason is Reason.NOT_FOUND
+    assert found.detail.startswith("the command (")
+    assert "write env NAME=VALUE COMMAND" in found.detail
+    assert "hunter2" not in found.detail
+
+
 def test_the_command_sees_an_environment_without_our_notify_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it told the service manager would be taken for ours; the rest of the environment is as we have it."""
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/notify")
@@ -254,6 +264,21 @@ def test_an_endless_output_blocks_nobody_and_fills_nothing() -> None:
     assert attempt(command).detail == "exit 1: end"
     assert attempt(f"{command[:-8]}exit 0'", expect="begin") == ready("exit 0")
     assert attempt(f"{command[:-8]}exit 0'", expect="end").detail == "exit 0, no match in 65536 bytes: end"
+
+
+def test_an_endless_output_is_read_at_leisure() -> None:
+    """Once enough has been heard, hearing more costs next to nothing, and the last line is still the last."""
+
+    async def flooded() -> float:
+        began = time.thread_time()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await probe_of("yes").attempt()
+        return time.thread_time() - began
+
+    assert asyncio.run(flooded()) < 0.4
+    script = "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo last; exit 3"
+    assert attempt(f"sh -c {shlex.quote(script)}").detail == "exit 3: last"
 
 
 def test_an_output_without_end_is_cut_off_with_the_attempt() -> None:

@@ -4,6 +4,7 @@ import gzip
 import zlib
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 from webservers import OK, answer, answering, outcome, serving
@@ -121,10 +122,30 @@ def test_unknown_compression(coding: str) -> None:
         ("$.missing == null", State.WAITING),
         ("$.missing", State.WAITING),
         ("length($.checks) == 1", State.READY),
+        ("$.status != 'down'", State.READY),
+        ("$.missing != 1", State.WAITING),
+        ("!($.missing == 1)", State.WAITING),
+        ("$.missing == $.nothing", State.WAITING),
+        ("$.missing <= $.nothing", State.WAITING),
+        ("length($.missing) != 1", State.WAITING),
+        ("value($..missing) != 1", State.WAITING),
+        ("!match($.missing, 'down')", State.WAITING),
+        ("!match($.status, 'down')", State.READY),
+        ("search($.status, 'k')", State.READY),
+        ("!search($.checks, 'k')", State.READY),
+        ("$.missing != 1 || $.status == 'ok'", State.READY),
+        ("$.status == 'ok' || $.missing != 1", State.READY),
+        ("$.status == 'ok' && $.missing != 1", State.WAITING),
+        ("!($.missing == 1 && $.status == 'ok')", State.WAITING),
+        ("!($.missing == 1 && $.status == 'down')", State.READY),
+        ("!($.missing == 1 || $.status == 'down')", State.WAITING),
+        ("!$.missing", State.READY),
+        ("count($..missing) == 0", State.READY),
+        ("!$.checks[?@.missing != 1]", State.WAITING),
     ],
 )
 def test_expect_json(expression: str, state: State) -> None:
-    """`expect_json` is a logical expression of RFC 9535 over the document."""
+    """`expect_json` is a logical expression of RFC 9535, and a comparison with what is not there holds neither way."""
     body = b'{"status": "ok", "checks": [{"lag": 2}]}'
     assert _outcome_of(answer(200, body), expect_json=expression).state is state
 
@@ -169,3 +190,12 @@ def test_informational_answers_come_before() -> None:
     """Early hints are no answer; what follows them is."""
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
     assert _outcome_of(hints + hints + OK).detail.endswith("(status 200)")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_credentials_of_a_file_may_be_others_next_time(tmp_path: Path, status: int) -> None:
+    """A refusal of what `auth_file` holds is not for ever: the file is read at each attempt."""
+    file = tmp_path / "token"
+    file.write_text("t0ken")
+    found = _outcome_of(answer(status, Retry_After="7"), auth_file=str(file))
+    assert (found.state, found.reason, found.retry_after) == (State.WAITING, Reason.FORBIDDEN, 7)

@@ -104,10 +104,17 @@ def test_user_of_the_url() -> None:
 
 @pytest.mark.parametrize(
     ("text", "field"),
-    [("me:secret\n", "Basic " + base64.b64encode(b"me:secret").decode()), ("abc.def-ghi\n", "Bearer abc.def-ghi")],
+    [
+        ("me:secret\n", "Basic " + base64.b64encode(b"me:secret").decode()),
+        ("abc.def-ghi\n", "Bearer abc.def-ghi"),
+        ("Bearer abc.def\n", "Bearer abc.def"),
+        ("bearer  abc:def\n", "bearer  abc:def"),
+        ("BASIC bWU6cEBzcw==\n", "BASIC bWU6cEBzcw=="),
+        ("bearer", "Bearer bearer"),
+    ],
 )
 def test_auth_file(tmp_path: Path, text: str, field: str) -> None:
-    """A file holds user and password, or a bearer token."""
+    """A file holds user and password, or a bearer token, or says itself which of both it is."""
     file = tmp_path / "auth"
     file.write_text(text)
     assert _fields(_sent(auth_file=str(file)))["authorization"] == field

@@ -13,7 +13,7 @@ from badness import MARK, descriptors, garbage, half_open, hung_up, left_over, r
 from gatekeeper.model import Outcome, Reason, State, ready, waiting
 from gatekeeper.probes import _connect
 from gatekeeper.probes._connect import HEAD_START, MissError, connect, enough_of, first_of, over_peers
-from gatekeeper.probes._exchange import linger_of
+from gatekeeper.probes._exchange import escaped, linger_of
 from gatekeeper.probes._options import BadOptionsError
 from gatekeeper.probes.tcp import Tcp
 from gatekeeper.resolve import Peer
@@ -340,3 +340,18 @@ def test_a_cancelled_race_says_at_which_steps_it_was() -> None:
     with half_open("127.0.0.3") as one, half_open("127.0.0.4") as two:
         notes = asyncio.run(run([peer(one, "127.0.0.3"), peer(two, "127.0.0.4")]))
     assert sorted(notes) == [f"connecting to 127.0.0.3:{one}", f"connecting to 127.0.0.4:{two}"]
+
+
+def test_escapes_stand_for_bytes() -> None:
+    """The named escapes and two hexadecimal digits are replaced, everything else is itself."""
+    assert escaped(r"PING\r\n\x00\t\\\0é") == b"PING\r\n\x00\t\\\x00\xc3\xa9"
+    assert escaped("\udcff") == b"\xff"
+
+
+@pytest.mark.parametrize("text", ["secret\\", r"\qsecret", r"secret\x1", "\ud800"])
+def test_unknown_escapes_are_refused_and_not_quoted(text: str) -> None:
+    """A backslash before anything else is an error, at the end too; what is sent may be a secret."""
+    with pytest.raises(BadOptionsError) as bad:
+        Tcp.parse("tcp://127.0.0.1:1", {"send": (text,)})
+    assert "not shown" in str(bad.value)
+    assert "secret" not in str(bad.value)

@@ -1,0 +1,43 @@
+"""Work that may take long, in a daemon thread of its own, so that the event loop and the exit never wait for it.
+
+Not in asyncio's default executor: work that was given up would fill its few threads, and the exit waits for them.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from gatekeeper.model import Reason, waiting
+from gatekeeper.probes._connect import MissError
+
+T = TypeVar("T")
+
+
+async def aside(what: str, work: Callable[[], T]) -> T:
+    """Return what ``work`` returns, or raise what it raises; a cancellation leaves the thread to itself at once.
+
+    Raises `MissError` where no thread is left; ``what`` names the work.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001 - whatever it is belongs to the attempt, not to this thread
+            deliver(answer.set_exception, error)
+        else:
+            deliver(answer.set_result, result)
+
+    def deliver(settle: Callable[[T], None] | Callable[[Exception], None], result: object) -> None:
+        try:
+            loop.call_soon_threadsafe(lambda: answer.done() or settle(result))  # type: ignore[arg-type]
+        except RuntimeError:  # the loop is closed: nobody waits
+            return
+
+    try:
+        threading.Thread(target=run, name=what, daemon=True).start()
+    except RuntimeError as error:
+        raise MissError(waiting(Reason.EXHAUSTED, f"{what} (cannot start a thread: {error})")) from None
+    return await answer
