@@ -70,22 +70,25 @@ class Run:
     async def ended(self) -> int | None:
         """Return the exit status, negative for a signal, once the command itself has ended; None where it is lost."""
         status = await asyncio.shield(self._ended)
-        self._hear()  # what it wrote last may still be in the pipe
+        self._take()  # what it wrote last may still be in the pipe
         return status
 
     def _hear(self) -> None:
+        more = self._take()
+        if not more or len(self.head) == MOST_HEARD:
+            self._loop.remove_reader(self._pipe)
+        if more and len(self.head) == MOST_HEARD:
+            self._deaf = self._loop.call_later(_REST, self._loop.add_reader, self._pipe, self._hear)
+
+    def _take(self) -> bool:
+        """Take what is in the pipe; return whether there may be more."""
         try:
             said = os.read(self._pipe, _CHUNK)
         except BlockingIOError:
-            return
-        if not said:
-            self._loop.remove_reader(self._pipe)
-            return
+            return True
         self.head += said[: MOST_HEARD - len(self.head)]
         self.tail = (self.tail + said[-_TAIL:])[-_TAIL:]
-        if len(self.head) == MOST_HEARD:
-            self._loop.remove_reader(self._pipe)
-            self._deaf = self._loop.call_later(_REST, self._loop.add_reader, self._pipe, self._hear)
+        return bool(said)
 
     def _attend(self) -> None:
         # ECHILD only once the command has ended: SIGCHLD is ignored, or somebody else has reaped it.

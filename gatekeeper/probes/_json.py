@@ -13,7 +13,7 @@ from gatekeeper.probes._aside import aside
 from gatekeeper.probes._connect import MissError, during
 from gatekeeper.values import BadValueError, quoted
 
-MOST = 3.0  # seconds that the regular expressions of one evaluation may take
+MOST = 2.0  # seconds that the regular expressions of one evaluation may take
 _AT_ONCE = 4  # evaluations of one expression, those that were given up and still run counted
 
 

@@ -16,7 +16,9 @@ from gatekeeper.values import BadValueError, quoted
 if TYPE_CHECKING:
     import regex
 
-AT_ONCE, MOST = 0.005, 3.0  # seconds that a search may take: while everything else waits, and beside it
+# Seconds that a search may take: while everything else waits, and beside it. Less than an attempt has by default, so
+# that its outcome says what is wrong.
+AT_ONCE, MOST = 0.005, 2.0
 # A brace that counts nothing is itself in Python's re, and the start of an approximate match in regex.
 _LOOSE_BRACE = re.compile(rb"(\\.)|\{(?![0-9]+\}|[0-9]*,[0-9]*\})", re.DOTALL)
 
@@ -69,7 +71,7 @@ async def found(wanted: Pattern, data: bytes, where: str) -> bool:
     except TimeoutError:
         pass
     try:
-        with during(f"matching the pattern with what came from {where}"):
+        with during(f"matching the pattern ({where})"):
             return bool(await aside("matching", lambda: wanted.compiled.search(data, timeout=MOST)))
     except TimeoutError:
         raise MissError(waiting(Reason.UNWANTED_ANSWER, f"{where} (the pattern takes too long)")) from None

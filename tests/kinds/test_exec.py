@@ -281,6 +281,25 @@ def test_an_endless_output_is_read_at_leisure() -> None:
     assert attempt(f"sh -c {shlex.quote(script)}").detail == "exit 3: last"
 
 
+def test_a_reading_that_was_put_off_does_not_outlive_the_command() -> None:
+    """A command that ends while its output rests leaves nothing in the loop that touches the closed pipe."""
+
+    async def ended() -> list[str]:
+        said: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context["message"]))
+        for _ in range(10):
+            assert (await once("head -c 500000 /dev/zero")).state is State.READY
+            pipes = [os.pipe() for _ in range(4)]  # one of them has the number of the closed pipe
+            await asyncio.sleep(0.01)
+            for ours in pipes:
+                assert not asyncio.get_running_loop().remove_reader(ours[0])
+                for end in ours:
+                    os.close(end)
+        return said
+
+    assert asyncio.run(ended()) == []
+
+
 def test_an_output_without_end_is_cut_off_with_the_attempt() -> None:
     """A command that talks for ever leaves the loop free to end it."""
 
