@@ -72,7 +72,7 @@ def story(verdict: Verdict) -> str:
         Cause.TIMEOUT: f"closed, the time is up {after}",
         Cause.FAILED: f"closed {after}{', a required dependency can never become ready' if hopeless else ''}",
         Cause.SIGNAL: f"closed {after} by a signal",
-        Cause.FAULT: f"closed {after} by a fault in gatekeeper",
+        Cause.FAULT: f"closed {after}",
     }[verdict.cause]
     return f"{head}: {verdict.summary}"
 

@@ -6,7 +6,7 @@ Every way out is a verdict, or a `FaultError` that carries one; none but `decide
 import asyncio
 from collections.abc import Coroutine
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from gatekeeper import decide
 from gatekeeper.announce.progress import Progress
@@ -17,6 +17,7 @@ from gatekeeper.signals import Signals
 from gatekeeper.verdict import Cause, Gate, Verdict
 from gatekeeper.watch import LETTING_GO, Watch, unwatched
 
+T = TypeVar("T")
 REFUTED_WITHIN = 2.0
 
 
@@ -71,6 +72,50 @@ async def look(plan: Plan, signals: Signals | None = None) -> Verdict:
     except Exception as error:
         raise FaultError(_fault(error, watch, started)) from error
     return decide.conclude(decision, watch.reports(), started, watch.waited)
+
+
+def held(plan: Plan, progress: Progress, signals: Signals, began: float) -> Verdict:
+    """Hold in an event loop of its own, and return a verdict whatever happens; raises `BadDeclarationError` only."""
+    try:
+        return in_loop(hold(plan, progress, signals, began))
+    except FaultError as fault:
+        return fault.verdict
+    except BadDeclarationError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a kind that calls sys.exit, a task that was cancelled
+        progress.close()
+        return faulty(plan, error)
+
+
+def looked(plan: Plan, signals: Signals) -> Verdict:
+    """Look in an event loop of its own, and return a verdict whatever happens; raises `BadDeclarationError` only."""
+    try:
+        return in_loop(look(plan, signals))
+    except FaultError as fault:
+        return fault.verdict
+    except BadDeclarationError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - as above
+        return faulty(plan, error)
+
+
+def in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine; raises what it raises, or what was raised in a callback, which the loop would only print."""
+    # Not asyncio.run: that would join threads on its way out, and one may hang in getaddrinfo.
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(coroutine)
+    faults: list[BaseException] = []
+
+    def take(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if "handle" in context and "exception" in context:
+            faults.append(context["exception"])
+            task.cancel()
+
+    loop.set_exception_handler(take)
+    try:
+        return loop.run_until_complete(task)
+    except asyncio.CancelledError as cancelled:
+        raise (faults[0] if faults else cancelled) from None
 
 
 def bypassed(plan: Plan) -> Verdict:

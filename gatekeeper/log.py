@@ -6,11 +6,11 @@ loses lines and nothing else.
 
 import os
 import select
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from gatekeeper.declaration import Problem
-from gatekeeper.model import Outcome, State
+from gatekeeper.model import GateOptions, Outcome, State
 from gatekeeper.values import shown
 from gatekeeper.verdict import Report
 
@@ -26,7 +26,7 @@ HANDOVER = "handover.exec"
 NOTE = "gatekeeper.note"
 
 _COLOUR = {"info": "\x1b[32m{}\x1b[0m", "warning": "\x1b[33m{}\x1b[0m", "error": "\x1b[31m{}\x1b[0m"}
-_STDERR = 2
+STDERR = 2
 _LONGEST = 4096  # PIPE_BUF: poll(2) says of a pipe that so much can be written without blocking
 _LAST_CHANCE = 50  # milliseconds
 
@@ -34,7 +34,7 @@ _LAST_CHANCE = 50  # milliseconds
 class Lines:
     """Lines on a descriptor, by default stderr: written if there is room for them now, lost if not."""
 
-    def __init__(self, descriptor: int = _STDERR) -> None:
+    def __init__(self, descriptor: int = STDERR) -> None:
         """Take the descriptor."""
         self._descriptor = _unblocked(descriptor)
         self._poll = select.poll()
@@ -77,7 +77,7 @@ class Log:
         self, lines: Lines, *, json: bool, colours: bool, quiet: bool = False, verbose: bool = False, live: bool = False
     ) -> None:
         """Set nothing up yet: structlog is loaded at the first event."""
-        self._lines, self._json, self._colours = lines, json, colours
+        self._lines, self._json, self.colours = lines, json, colours
         self._quiet, self.verbose, self.live = quiet, verbose, live
         self._logger: Any = None
 
@@ -88,10 +88,10 @@ class Log:
             return
         if self.live:
             text = f"gatekeeper: {fields.get('summary') or fields.get('detail')}"
-            self._lines.write(f"{_COLOUR[level].format(text) if self._colours else text}\n", patient=ending)
+            self._lines.write(f"{_COLOUR[level].format(text) if self.colours else text}\n", patient=ending)
             return
         if self._logger is None:
-            self._logger = _logger(self._lines.write, json=self._json, colours=self._colours)
+            self._logger = _logger(self._lines.write, json=self._json, colours=self.colours)
         said = {key: self._value(value) for key, value in fields.items() if value is not None}
         getattr(self._logger, level)(event, **said)
 
@@ -115,6 +115,21 @@ class Log:
         """Log an attempt; called only where every attempt is asked for."""
         found = {"state": outcome.state.value, "reason": outcome.reason.value, "detail": outcome.detail or None}
         self.say("debug", ATTEMPTED, **(_fields(report) | found))
+
+
+def wants_colour(environ: Mapping[str, str], descriptor: int) -> bool:
+    """Tell whether colours are welcome: on a terminal that has them, and never with NO_COLOR (no-color.org)."""
+    return os.isatty(descriptor) and not environ.get("NO_COLOR") and environ.get("TERM", "dumb") != "dumb"
+
+
+def open_log(options: GateOptions, lines: Lines) -> Log:
+    """Return what speaks on stderr: a live view needs a terminal that can be painted over, and nothing else wanted."""
+    terminal = os.isatty(STDERR)
+    json = options.log_format == "json" or (options.log_format == "auto" and not terminal)
+    live = terminal and not json and not options.quiet and not options.verbose and not options.bypass
+    live = live and os.environ.get("TERM", "dumb") != "dumb"
+    colours = not json and wants_colour(os.environ, STDERR)
+    return Log(lines, json=json, colours=colours, quiet=options.quiet, verbose=options.verbose, live=live)
 
 
 def tell_problems(lines: Lines, problems: tuple[Problem, ...]) -> None:

@@ -1,9 +1,10 @@
 """What a terminal shows: the live view while waiting, and the table of ``check``. Knows no event and no log."""
 
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Sequence
 
-from gatekeeper.log import Lines
+from gatekeeper.log import STDERR, Lines, Log
 from gatekeeper.model import State
 from gatekeeper.values import shown
 from gatekeeper.verdict import Report
@@ -16,9 +17,12 @@ _NARROWEST = 20
 _NAME_WIDTH = 32
 
 
-def wants_colour(environ: Mapping[str, str], descriptor: int) -> bool:
-    """Tell whether colours are welcome: on a terminal that has them, and never with NO_COLOR (no-color.org)."""
-    return os.isatty(descriptor) and not environ.get("NO_COLOR") and environ.get("TERM", "dumb") != "dumb"
+def open_screen(log: Log, lines: Lines) -> "Screen | None":
+    """Return the live view on stderr where the log leaves it to one."""
+    if not log.live:
+        return None
+    unicode = (getattr(sys.stderr, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    return Screen(lines, STDERR, colours=log.colours, unicode=unicode)
 
 
 class Screen:
@@ -48,7 +52,7 @@ class Screen:
 
     def _block(self, reports: Sequence[Report], waited: float, timeout: float | None, rows: int) -> list[str]:
         ready = sum(report.state is State.READY for report in reports)
-        left = "no deadline" if timeout is None else f"{shown(max(timeout - waited, 0)) or '0'} left"
+        left = "no deadline" if timeout is None else f"{shown(timeout - waited) if timeout > waited else '0s'} left"
         lines = [f"{ready} of {len(reports)} ready, waited {shown(waited)}, {left}"]
         width = min(max((len(_clean(report.name)) for report in reports), default=0), _NAME_WIDTH)
         fitting = max(rows - 3, 1)

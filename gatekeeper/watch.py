@@ -8,12 +8,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from gatekeeper.model import Dependency, Outcome, Plan, Reason, State
+from gatekeeper.model import Outcome, Plan, State
 from gatekeeper.pace import pace
+from gatekeeper.standing import Standing
 from gatekeeper.turns import Turns
-from gatekeeper.verdict import Change, Report
+from gatekeeper.verdict import Report
 
 T = TypeVar("T")
+AT_A_TIME = 64
 LETTING_GO = 0.03  # seconds that cancelled attempts have for closing what they opened
 
 
@@ -41,7 +43,7 @@ class Watch:
         self._news = asyncio.Event()
         self._fault: BaseException | None = None
         self._over = False
-        self._wards = {dependency.name: _Ward(dependency) for dependency in plan.dependencies}
+        self._wards = {dependency.name: Standing(dependency) for dependency in plan.dependencies}
 
     @property
     def waited(self) -> float:
@@ -64,10 +66,15 @@ class Watch:
         at_deadline: Callable[[Plan, Sequence[Report]], T],
     ) -> T:
         """Attempt at everything until ``so_far`` returns a decision or the deadline passes, and return the decision."""
-        tasks = [asyncio.create_task(self._tend(ward)) for ward in self._wards.values()]
+        tasks: list[asyncio.Task[None]] = []
         try:
             async with asyncio.timeout_at(self._deadline) as bound:
-                return await self._decision(so_far, tasks)
+                for index, ward in enumerate(self._wards.values()):
+                    if index % AT_A_TIME == AT_A_TIME - 1:  # a signal must not wait for a thousand first attempts
+                        await asyncio.sleep(0)
+                    tasks.append(asyncio.create_task(self._tend(ward)))
+                    tasks[-1].add_done_callback(self._tended)
+                return await self._decision(so_far)
         except TimeoutError:
             if not bound.expired():
                 raise
@@ -89,20 +96,16 @@ class Watch:
             await _let_go(tasks)
         return self.reports()
 
-    async def _decision(
-        self, so_far: Callable[[Plan, Sequence[Report]], T | None], tasks: Sequence["asyncio.Task[None]"]
-    ) -> T:
-        for task in tasks:
-            task.add_done_callback(self._tended)
+    async def _decision(self, so_far: Callable[[Plan, Sequence[Report]], T | None]) -> T:
         while True:
             await self._news.wait()
             self._news.clear()
             if self._fault:
                 raise self._fault
-            if (decision := so_far(self.plan, [ward.standing() for ward in self._wards.values()])) is not None:
+            if (decision := so_far(self.plan, [ward.at_last_change() for ward in self._wards.values()])) is not None:
                 return decision
 
-    async def _tend(self, ward: "_Ward") -> None:
+    async def _tend(self, ward: Standing) -> None:
         """See one dependency through, from its place in the order to its end."""
         if await self._those_before(ward):
             try:
@@ -118,7 +121,7 @@ class Watch:
             self._skip(ward)
         self._settle(ward)
 
-    async def _those_before(self, ward: "_Ward") -> bool:
+    async def _those_before(self, ward: Standing) -> bool:
         """Wait for the dependencies that this one comes after; tell whether it may be attempted at all."""
         before = [self._wards[name] for name in ward.dependency.after]
         if before:
@@ -130,7 +133,7 @@ class Watch:
             ward.detail = ""
         return may
 
-    async def _alternatives(self, ward: "_Ward", *, once: bool = False) -> None:
+    async def _alternatives(self, ward: Standing, *, once: bool = False) -> None:
         """Attempt at all alternatives, each at its own pace, until the dependency stands where it will stay."""
         rules = ward.dependency
         ends = [self._deadline, None if rules.timeout is None else self._now() + rules.timeout]
@@ -155,7 +158,7 @@ class Watch:
         finally:
             await _let_go(tasks)
 
-    def _heard(self, ward: "_Ward", index: int, outcome: Outcome) -> None:
+    def _heard(self, ward: Standing, index: int, outcome: Outcome) -> None:
         waited = self.waited
         ward.attempts += 1
         ward.outcomes[index] = outcome
@@ -165,12 +168,12 @@ class Watch:
         if change and not self._over:
             self._changed(ward.report(waited))
 
-    def _skip(self, ward: "_Ward") -> None:
+    def _skip(self, ward: Standing) -> None:
         """Go on without a dependency that is optional, or whose turn can never come."""
         ward.change(State.SKIPPED, ward.reason, ward.detail, self.waited)
         self._changed(ward.report(self.waited))
 
-    def _settle(self, ward: "_Ward") -> None:
+    def _settle(self, ward: Standing) -> None:
         ward.ended = self.waited
         ward.settled.set()
         self._news.set()
@@ -186,77 +189,7 @@ class Watch:
 
 def unwatched(plan: Plan) -> list[Report]:
     """Return the reports of a plan of which nothing was attempted."""
-    return [_Ward(dependency).report(0.0) for dependency in plan.dependencies]
-
-
-class _Ward:
-    """Where one dependency stands: what changes while it is being watched."""
-
-    def __init__(self, dependency: Dependency) -> None:
-        self.dependency = dependency
-        self.outcomes: list[Outcome | None] = [None] * len(dependency.alternatives)
-        self.state, self.reason, self.detail = State.WAITING, Reason.NOT_ATTEMPTED, ""
-        self.attempts = 0
-        self.changes: list[Change] = []
-        self.overdue = False
-        self.ended: float | None = None
-        self.settled = asyncio.Event()
-        self._kind, self._target = dependency.kind, dependency.target
-        self._standing: Report | None = None
-
-    def standing(self) -> Report:
-        """Return the report of the last change: a thousand dependencies are looked over at every settled one."""
-        if self._standing is None or self._standing.overdue != self.overdue:
-            self._standing = self.report(0.0)
-        return self._standing
-
-    def update(self, at: float) -> bool:
-        """Draw what the alternatives amount to; tell whether the state or the reason changed."""
-        heard = [outcome for outcome in self.outcomes if outcome]
-        passed = [outcome for outcome in heard if outcome.state is State.READY]
-        hopeless = sum(outcome.state is State.FAILED for outcome in heard)
-        need = self.dependency.need
-        if len(passed) >= need:
-            return self.change(State.READY, passed[0].reason, _joined(passed), at)
-        open_ones = [outcome for outcome in heard if outcome.state is State.WAITING]
-        state = State.FAILED if len(self.outcomes) - hopeless < need else State.WAITING
-        missing = (
-            open_ones if state is State.WAITING and open_ones else [o for o in heard if o.state is not State.READY]
-        )
-        if not missing:
-            return False
-        return self.change(state, missing[0].reason, _joined(missing), at)
-
-    def change(self, state: State, reason: Reason, detail: str, at: float) -> bool:
-        """Stand somewhere else; tell whether that is news (another detail alone is not)."""
-        news = (state, reason) != (self.state, self.reason)
-        self.state, self.reason, self.detail = state, reason, detail
-        self._standing = None
-        if news:
-            self.changes.append(Change(at, state, reason, detail))
-        return news
-
-    def report(self, waited: float) -> Report:
-        dependency = self.dependency
-        return Report(
-            name=dependency.name,
-            kind=self._kind,
-            target=self._target,
-            required=not dependency.optional,
-            origin=dependency.origin,
-            state=self.state,
-            reason=self.reason,
-            detail=self.detail,
-            attempts=self.attempts,
-            waited=waited if self.ended is None else self.ended,
-            changes=tuple(self.changes),
-            overdue=self.overdue,
-        )
-
-
-def _joined(outcomes: Sequence[Outcome]) -> str:
-    details = [outcome.detail for outcome in outcomes]
-    return details[0] if len(details) == 1 else ", ".join(detail for detail in details[:4] if detail)
+    return [Standing(dependency).report(0.0) for dependency in plan.dependencies]
 
 
 async def _let_go(tasks: Sequence["asyncio.Task[None]"]) -> None:

@@ -64,6 +64,11 @@ class Progress:
             self._screen.paint(watch.reports(), watch.waited, watch.plan.options.timeout)
             self._screen.close()
 
+    def close(self) -> None:
+        """Give the terminal back where nothing can be shown any more."""
+        if self._screen:
+            self._screen.close()
+
     async def _beat(self, watch: Watch) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT)

@@ -190,7 +190,7 @@ def test_the_summary_names_what_is_missing_most_important_first() -> None:
         (Cause.TIMEOUT, "closed, the time is up after 1.5s: all"),
         (Cause.FAILED, "closed after 1.5s, a required dependency can never become ready: all"),
         (Cause.SIGNAL, "closed after 1.5s by a signal: all"),
-        (Cause.FAULT, "closed after 1.5s by a fault in gatekeeper: all"),
+        (Cause.FAULT, "closed after 1.5s: all"),
     ],
 )
 def test_the_story_tells_it_all(cause: Cause, line: str) -> None:

@@ -19,11 +19,25 @@ COMMAND = ("--", "sh", "-c", "echo > ran")
 OF_THE_WORLD = {"EMFILE", "TimeoutError"}
 
 STEPS = {
-    "declare": ("cli:parse_arguments", "cli:gather", "declare.argv:parse_line", "cli:_unusable"),
-    "plan": ("cli:make_plan", "probes.tcp:Tcp.parse"),
-    "start": ("cli:secure_standard_descriptors", "cli:take_stock", "cli:_logger", "cli:_prepare", "cli:Signals"),
-    "hold": ("cli:hold", "gate:Watch", "gate:Watch.run", "gate:Watch.reports", "gate:_decided"),
-    "watch": ("watch:Watch._tend", "watch:Watch._heard", "watch:_Ward.update", "watch:_Ward.report", "watch:_let_go"),
+    "declare": ("declared:parse_arguments", "declared:gather", "declare.argv:parse_line", "declared:_unusable"),
+    "plan": ("cli:declared", "declared:make_plan", "probes.tcp:Tcp.parse"),
+    "start": ("cli:secure_standard_descriptors", "cli:take_stock", "log:open_log", "cli:_prepare", "cli:Signals"),
+    "hold": (
+        "cli:held",
+        "gate:hold",
+        "gate:believe",
+        "gate:Watch",
+        "gate:Watch.run",
+        "gate:Watch.reports",
+        "gate:_decided",
+    ),
+    "watch": (
+        "watch:Watch._tend",
+        "watch:Watch._heard",
+        "standing:Standing.update",
+        "standing:Standing.report",
+        "watch:_let_go",
+    ),
     "settle": ("watch:Watch._settle", "watch:Watch._tended"),
     "pace": ("watch:pace", "pace:_Run.attempt", "pace:_Run._limited", "pace:_Run._steady"),
     "repeat": ("pace:_Run.pause_after", "pace:_Run.rest"),

@@ -25,7 +25,7 @@ def under(limit: int, most: int) -> Callable[[], None]:
 def test_without_memory_the_gate_stays_shut(most: int, tmp_path: Path) -> None:
     """With so little memory that nothing can be loaded, or no thread started, the command never runs."""
     with refusing() as port:
-        words = ("wait", "--timeout=300ms", f"tcp://localhost:{port}", "--", "touch", tmp_path / "ran")
+        words = ("wait", "--timeout=1500ms", f"tcp://localhost:{port}", "--", "touch", tmp_path / "ran")
         done = run(*words, preexec_fn=under(resource.RLIMIT_AS, most * MB))
     assert done.returncode in (70, 124), done
     assert "Traceback" not in done.stderr
@@ -36,7 +36,7 @@ def test_without_memory_the_gate_stays_shut(most: int, tmp_path: Path) -> None:
 def test_without_descriptors_the_gate_stays_shut(most: int, tmp_path: Path) -> None:
     """With so few descriptors that nothing can be loaded or connected, the command never runs."""
     with refusing() as port:
-        words = ("wait", "--timeout=300ms", f"tcp://localhost:{port}", "--", "touch", tmp_path / "ran")
+        words = ("wait", "--timeout=1500ms", f"tcp://localhost:{port}", "--", "touch", tmp_path / "ran")
         done = run(*words, preexec_fn=under(resource.RLIMIT_NOFILE, most))
     assert done.returncode in ((1, 70) if most < 6 else (70, 124)), done  # with four, Python itself cannot start
     assert not (tmp_path / "ran").exists()
@@ -79,7 +79,7 @@ def test_closed_streams_change_nothing(redirection: str, tmp_path: Path) -> None
     program = ("sh", "-c", f'exec "$@" {redirection}', "sh", *GATEKEEPER)
     with refusing() as port, listening() as there:
         command = ("--", "touch", str(tmp_path / "ran"))
-        with running("wait", "--timeout=200ms", f"tcp://127.0.0.1:{port}", *command, program=program) as process:
+        with running("wait", "--timeout=1500ms", f"tcp://127.0.0.1:{port}", *command, program=program) as process:
             assert process.wait(PATIENCE) == 124
         assert not (tmp_path / "ran").exists()
         with running("wait", f"tcp://127.0.0.1:{there}", *command, program=program) as process:
@@ -117,7 +117,7 @@ def test_a_terminal_that_nobody_reads_holds_nothing() -> None:
 def test_a_broken_notification_socket_changes_nothing(address: str, mode: str, tmp_path: Path) -> None:
     """Whatever NOTIFY_SOCKET names, the gate opens when it should, and stays shut when it should."""
     with refusing() as port, listening() as there:
-        words = ("wait", f"--notify={mode}", "--timeout=200ms")
+        words = ("wait", f"--notify={mode}", "--timeout=1500ms")
         shut = run(*words, f"tcp://127.0.0.1:{port}", "--", "touch", tmp_path / "ran", env={"NOTIFY_SOCKET": address})
         assert not (tmp_path / "ran").exists()
         opened = run(*words[:2], f"tcp://127.0.0.1:{there}", env={"NOTIFY_SOCKET": address})
@@ -139,7 +139,7 @@ def test_a_manager_that_reads_nothing_holds_nothing(tmp_path: Path) -> None:
             while True:
                 other.sendto(b"X=1", path)
         began = time.monotonic()
-        assert run("wait", "--timeout=300ms", f"tcp://127.0.0.1:{port}", env={"NOTIFY_SOCKET": path}).returncode == 124
+        assert run("wait", "--timeout=1500ms", f"tcp://127.0.0.1:{port}", env={"NOTIFY_SOCKET": path}).returncode == 124
         assert run("wait", f"tcp://127.0.0.1:{there}", env={"NOTIFY_SOCKET": path}).returncode == 0
         assert time.monotonic() - began < 10
 

@@ -27,9 +27,9 @@ DEPENDENCY = {
     ("words", "status"),
     [
         (("file:///",), 0),
-        (("--timeout=100ms", "file:///missing"), 124),
+        (("--timeout=1500ms", "file:///missing"), 124),
         (("--bypass=maintenance", "file:///missing"), 0),
-        (("--timeout=100ms", "--on-timeout=continue", "file:///missing"), 0),
+        (("--timeout=1500ms", "--on-timeout=continue", "file:///missing"), 0),
         (("--any", "file:///missing", "file:///"), 0),
         (("file:///", "x=file:///missing optional timeout=100ms"), 0),
         (("tcp://no-port",), 2),
@@ -53,7 +53,7 @@ def test_the_report_has_its_shape(tmp_path: Path) -> None:
     """The report is one JSON object with just the keys and types that the interface names."""
     report = tmp_path / "report.json"
     with refusing() as port:
-        run("wait", f"--report={report}", "--timeout=200ms", f"db=tcp://127.0.0.1:{port}", "file:///")
+        run("wait", f"--report={report}", "--timeout=1500ms", f"db=tcp://127.0.0.1:{port}", "file:///")
     told = json.loads(report.read_text())
     assert list(told) == ["gate", "cause", "summary", "started", "waited", "dependencies"]
     assert (told["gate"], told["cause"]) == ("closed", "timeout")
@@ -82,7 +82,7 @@ def test_the_report_has_its_shape(tmp_path: Path) -> None:
 def test_the_report_is_written_however_it_ends(words: tuple[str, ...], gate: str, cause: str, tmp_path: Path) -> None:
     """Every end leaves a report with its cause, and a ready file just where the gate opened."""
     report, ready = tmp_path / "report.json", tmp_path / "ready"
-    run("wait", "--timeout=100ms", f"--report={report}", f"--ready-file={ready}", *words)
+    run("wait", "--timeout=1500ms", f"--report={report}", f"--ready-file={ready}", *words)
     told = json.loads(report.read_text())
     assert (told["gate"], told["cause"]) == (gate, cause)
     assert ready.exists() is (gate == "open")
@@ -106,7 +106,7 @@ def test_what_can_never_become_ready_ends_the_wait(tmp_path: Path) -> None:
 def test_the_events_come_in_order() -> None:
     """What is waited for, a line for each change, the end, and the hand-over, each a JSON object."""
     with refusing() as port:
-        done = run("wait", "--timeout=200ms", f"tcp://127.0.0.1:{port}", "file:///")
+        done = run("wait", "--timeout=1500ms", f"tcp://127.0.0.1:{port}", "file:///")
     found = names(done.stderr)
     assert (found[0], found[-1]) == ("gate.waiting", "gate.closed")
     assert sorted(found[1:-1]) == ["dependency.changed", "dependency.ready"]
@@ -142,7 +142,7 @@ def test_options_have_twins_and_arguments_win(tmp_path: Path) -> None:
     """Each option has a variable; an argument is stronger, and a dependency of the same name is replaced whole."""
     report = tmp_path / "report.json"
     env = {
-        "GATEKEEPER_TIMEOUT": "100ms",
+        "GATEKEEPER_TIMEOUT": "2s",
         "GATEKEEPER_REPORT": str(report),
         "GATEKEEPER_QUIET": "yes",
         "GATEKEEPER_DEPENDENCIES": "a=file:///missing optional\nb=file:///",
@@ -206,7 +206,7 @@ def test_the_termination_message_is_short_and_in_place(tmp_path: Path) -> None:
     message.write_text("x" * 5000)
     inode = message.stat().st_ino
     many = [f"dependency-{n}=file:///missing/{n}" for n in range(100)]
-    assert run("wait", "--timeout=100ms", f"--termination-log={message}", *many).returncode == 124
+    assert run("wait", "--timeout=1500ms", f"--termination-log={message}", *many).returncode == 124
     data = message.read_bytes()
     assert data.startswith(b"closed, the time is up after ")
     assert len(data) <= 1024
@@ -223,7 +223,7 @@ def test_s6_readiness() -> None:
         ours, theirs = os.pipe()
         run(
             "wait",
-            "--timeout=100ms",
+            "--timeout=1500ms",
             f"--notify-fd={theirs}",
             *words,
             "--",

@@ -1,0 +1,54 @@
+"""From what was said to a plan: arguments, environment and plan file, with every problem told at once.
+
+Looks at files and descriptors that are to be written in the end, and changes nothing.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gatekeeper.announce import files
+from gatekeeper.declaration import BadDeclarationError, Problem
+from gatekeeper.declare.argv import parse_arguments
+from gatekeeper.declare.sources import gather
+from gatekeeper.model import GateOptions, Plan
+from gatekeeper.options import spelled
+from gatekeeper.plan import make_plan
+
+
+class Declared(NamedTuple):
+    """What the arguments of ``wait``, ``check`` and ``plan`` amount to; no plan where only help is wanted."""
+
+    plan: Plan | None
+    command: tuple[str, ...] | None
+
+
+def declared(command_name: str, argv: Sequence[str]) -> Declared:
+    """Return what the arguments of one of our commands declare; raises `BadDeclarationError`."""
+    problems: list[Problem] = []
+    arguments = parse_arguments(argv, problems, os.environ)
+    if arguments.wants_help:
+        return Declared(None, None)
+    if arguments.command is not None and command_name != "wait":
+        problems.append(Problem("--", f"{command_name} starts no command: write gatekeeper wait … -- COMMAND"))
+    sources = gather(arguments.source, os.environ, problems)
+    plan = make_plan(sources, problems)
+    if problems := _unusable(plan.options):
+        raise BadDeclarationError(problems, plan.options)
+    return Declared(plan, arguments.command)
+
+
+def _unusable(options: GateOptions) -> list[Problem]:
+    """Return what can be told of files and descriptors before anything is probed."""
+    problems = [
+        Problem(spelled(key), problem)
+        for key, path in (("report", options.report), ("ready_file", options.ready_file))
+        if path and (problem := files.check_writable(path) or (key == "ready_file" and files.check_removable(path)))
+    ]
+    if options.notify_fd is not None:
+        try:
+            os.fstat(options.notify_fd)
+        except OSError:
+            what = f"descriptor {options.notify_fd} is not open: name the one that the supervisor passed"
+            problems.append(Problem(spelled("notify_fd"), what))
+    return problems
