@@ -3,9 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 APT := $(shell [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo yes)
 
-# What the tests drive for real, installed where that is possible; elsewhere the tests that miss it say so.
-PACKAGES := podman crun runc buildah conmon netavark aardvark-dns catatonit uidmap fuse-overlayfs slirp4netns \
-	iproute2 iptables nftables systemd-container tmux
+# What the tests drive for real, installed where that is possible; elsewhere the tests that miss it say so. The second
+# and third line stand in for the image's bases, which come from no registry in a test.
+PACKAGES := podman runc conmon netavark aardvark-dns catatonit docker-compose iptables iproute2 systemd-container util-linux \
+	python3 python3-pip python3.11-minimal libpython3.11-stdlib ca-certificates netbase tzdata media-types \
+	libsqlite3-0 libnsl2 libtirpc3
 BENCH_PACKAGES := wait-for-it gcc libc6-dev $(if $(shell command -v npm),,npm)
 
 .PHONY: demo test lint format bench image clean packages bench-packages
@@ -32,6 +34,7 @@ bench: .venv/made bench-packages
 	PYTHONPATH=tests $(BIN)/python -m bench
 
 image:
+	@$(if $(APT),command -v podman >/dev/null || command -v docker >/dev/null || { $(call install,podman buildah); },true)
 	$$(command -v podman || command -v docker) build --tag gatekeeper .
 
 clean:
@@ -43,10 +46,12 @@ clean:
 	touch $@
 
 packages:
-	@$(if $(APT),$(call install,$(PACKAGES)),echo 'not root, or no apt-get: tests that miss a program are left out')
+	@$(if $(APT),$(call install,$(PACKAGES)) || echo 'not all packages are to be had: tests that miss one are left out', \
+		echo 'not root, or no apt-get: tests that miss a program are left out')
 
 bench-packages:
-	@$(if $(APT),$(call install,$(BENCH_PACKAGES)),echo 'not root, or no apt-get: tools that are missing are left out')
+	@$(if $(APT),$(call install,$(BENCH_PACKAGES)) || echo 'not all tools are to be had: those are left out', \
+		echo 'not root, or no apt-get: tools that are missing are left out')
 
 # Installs what is missing of the packages $(1); the lists of a fresh machine may be empty or old.
 define install

@@ -86,7 +86,14 @@ def only(*argv: str, **environ: str) -> Dependency:
             "tcp://db:1 expect=[",
             "argument 1: expect: '[' is no regular expression: unterminated character set at position 0",
         ),
-        ("tcp://db:1 send=\\\\q", "argument 1: send: is not usable (its text is not shown)"),
+        (
+            "tcp://db:1 send=\\\\q",
+        (
+            "tcp://db:1 send=\\\\q",
+            "argument 1: send: has an unknown escape (its text is not shown): "
+            "write \\r, \\n, \\t, \\0, \\\\ or \\xNN",
+        ),
+        ),
         ("a=tcp://db:1 after=b", "argument 1: after: there is no dependency named b; known are a"),
         ("a=tcp://db:1 after=a", "argument 1: after: goes in a circle: a after a"),
         ("tcp://db:1 after=' , '", "argument 1: after: must not be empty"),

@@ -1,10 +1,12 @@
 """The image as it is run in a cluster that grants nothing."""
 
+import contextlib
 import json
 import socket
 import stat
 import subprocess
 import tarfile
+import threading
 import time
 from datetime import datetime
 from pathlib import Path
@@ -131,13 +133,26 @@ def test_exit_codes_come_out_of_a_hardened_container(
 
 
 def test_what_can_never_become_ready_exits_69(podman: Podman, image: str, tmp_path: Path) -> None:
-    """A dependency of the wrong nature is not waited for."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
-        datagrams.bind(str(tmp_path / "socket"))
+    """What speaks another protocol is not waited for."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
         (tmp_path / "socket").chmod(0o666)
+        server.listen(50)
+        threading.Thread(target=_greet, args=(server,), daemon=True).start()
         mount = f"--volume={tmp_path / 'socket'}:/run/db"
-        done = podman("run", "--rm", *HARDENED, mount, image, "wait", "-t", "9s", "unix:///run/db", check=False)
+        words = ("wait", "-t", "60s", "http://db/ unix=/run/db")
+        done = podman("run", "--rm", *HARDENED, mount, image, *words, check=False)
+        server.shutdown(socket.SHUT_RDWR)
     assert done.returncode == 69, done.stderr
+
+
+def _greet(server: socket.socket) -> None:
+    """Greet every client as an SSH server does, until the listener is shut."""
+    with contextlib.suppress(OSError):
+        while True:
+            client, _ = server.accept()
+            with client:
+                client.sendall(b"SSH-2.0-server\r\n")
 
 
 def test_sigterm_ends_the_wait_as_pid_1(podman: Podman, image: str) -> None:
