@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 # Of the time waited; shortest and longest in seconds.
-CHEAP = (0.015, 0.02, 0.25)
-CHEAP_LATER = (0.015, 0.02, 1.0)
+CHEAP = (0.01, 0.02, 0.25)
+CHEAP_LATER = (0.01, 0.02, 1.0)
 LATER = 300.0
 DEAR = (0.05, 0.1, 2.0)
 JITTER = 0.2

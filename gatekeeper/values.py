@@ -114,6 +114,15 @@ def not_empty(text: str) -> str:
     return text
 
 
+def raw(text: str) -> bytes:
+    """Return the bytes that were typed: what was no UTF-8 has come with surrogate escapes; raises `BadValueError`."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        message = f"{quoted(text)} holds half of a surrogate pair"
+        raise BadValueError(message) from None
+
+
 def nearest(word: str, words: Iterable[str]) -> str:
     """Return ``; did you mean X?`` for the nearest of the known words, or nothing where none is near."""
     from difflib import get_close_matches  # noqa: PLC0415 - loaded for a typo only

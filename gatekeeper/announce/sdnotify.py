@@ -27,7 +27,7 @@ _PATIENCE = 0.1
 _VSOCK_PATIENCE = 0.05
 
 _NO_SUCH_KIND = (errno.ENODEV, errno.EOPNOTSUPP, errno.ESOCKTNOSUPPORT, errno.EPROTONOSUPPORT)
-_VSOCK = re.compile(r"vsock(-dgram|-seqpacket|-stream)?:([0-9]{1,10}):([0-9]{1,10})", re.ASCII)
+_VSOCK = r"vsock(-dgram|-seqpacket|-stream)?:([0-9]{1,10}):([0-9]{1,10})"  # compiled when it is met, which is seldom
 _VSOCK_KINDS = {
     "-dgram": (socket.SOCK_DGRAM,),
     "-seqpacket": (socket.SOCK_SEQPACKET,),
@@ -190,7 +190,7 @@ def _way_to(address: str) -> _Unix | _Vsock:
             problem = f"no socket has this name: it must have 1 to {_LONGEST_NAME - 1} bytes after its first"
             raise ValueError(problem)
         return _Unix(b"\0" + name[1:] if address.startswith("@") else name)
-    if match := _VSOCK.fullmatch(address):
+    if match := re.fullmatch(_VSOCK, address, re.ASCII):
         cid, port = int(match[2]), int(match[3])
         if cid >= socket.VMADDR_CID_ANY or port > socket.VMADDR_PORT_ANY:
             problem = "the CID or the port is out of range"

@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Mapping
 
 from gatekeeper.declaration import Declaration, Given, Problem, Target
-from gatekeeper.declare.substitute import substitute
 from gatekeeper.values import quoted
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
@@ -64,11 +63,17 @@ def read_targets(
 def read_value(text: str, place: str, problems: list[Problem], environ: Mapping[str, str] | None) -> str | None:
     """Return a value with its references replaced, or None where it cannot be used."""
     before = len(problems)
-    value = text if environ is None else substitute(text, environ, place, problems)
+    value = text if environ is None or "$" not in text else _substituted(text, environ, place, problems)
     problem = _fault_of_text(value)
     if problem:
         problems.append(Problem(place, problem))
     return value if len(problems) == before else None
+
+
+def _substituted(text: str, environ: Mapping[str, str], place: str, problems: list[Problem]) -> str:
+    from gatekeeper.declare.substitute import substitute  # noqa: PLC0415 - most lines refer to nothing
+
+    return substitute(text, environ, place, problems)
 
 
 def _words(text: str, place: str, problems: list[Problem]) -> list[str]:

@@ -10,7 +10,7 @@ from gatekeeper.options import DEPENDENCIES, GATE, PREFIX, variable
 from gatekeeper.values import nearest
 
 # Kubernetes sets such variables for a Service whose name begins with "gatekeeper"; they are not meant for us.
-_SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+_SERVICE_LINK = r".*_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 
 
 def our_variables() -> frozenset[str]:
@@ -46,7 +46,7 @@ def _environment(environ: Mapping[str, str], problems: list[Problem]) -> Source:
         if name in known:
             if value:  # an empty variable is as good as none, as with NO_COLOR and others
                 settings.append(Given(known[name], (value,), name))
-        elif not _SERVICE_LINK.fullmatch(name):
+        elif not re.fullmatch(_SERVICE_LINK, name):
             hint = nearest(name, (*known, dependencies)) or "; unset it, or rename it if it is not meant for gatekeeper"
             problems.append(Problem(name, f"unknown variable{hint}"))
     text = environ.get(dependencies, "")

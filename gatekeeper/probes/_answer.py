@@ -4,12 +4,12 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from gatekeeper.model import Outcome, Reason, failed, ready, waiting
-from gatekeeper.probes._json import Assertion
-from gatekeeper.probes._pattern import Pattern, found, pattern
 from gatekeeper.values import BadValueError, quoted
 
 if TYPE_CHECKING:
     from gatekeeper.probes._http import Answer  # loads httpx, which a declaration does not need
+    from gatekeeper.probes._json import Assertion
+    from gatekeeper.probes._pattern import Pattern
 
 MOST_TEXT = 64 * 1024
 MOST_JSON = 1024 * 1024
@@ -30,7 +30,7 @@ class FieldPattern(NamedTuple):
     """A header field that must be there and, where a pattern is given, hold a match of it."""
 
     name: str
-    pattern: Pattern | None
+    pattern: "Pattern | None"
 
     async def holds(self, answer: "Answer") -> bool:
         """Tell whether some field of this name is as wanted; raises `MissError`."""
@@ -39,7 +39,7 @@ class FieldPattern(NamedTuple):
         if self.pattern is None:
             return bool(values)
         for value in values:
-            if await found(self.pattern, value, answer.where):
+            if await self.pattern.found_in(value, answer.where):
                 return True
         return False
 
@@ -49,8 +49,8 @@ class Wanted(NamedTuple):
 
     status: tuple[StatusRange, ...]
     fields: tuple[FieldPattern, ...] = ()
-    text: Pattern | None = None
-    json: tuple[Assertion, ...] = ()
+    text: "Pattern | None" = None
+    json: tuple["Assertion", ...] = ()
     rotated: bool = False
 
 
@@ -71,7 +71,11 @@ def field_pattern(text: str) -> FieldPattern:
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name.strip()):
         message = f"{quoted(text)} names no header field: write NAME or NAME: REGEX"
         raise BadValueError(message)
-    return FieldPattern(name.strip(), pattern(regex.strip()) if colon and regex.strip() else None)
+    if not colon or not regex.strip():
+        return FieldPattern(name.strip(), None)
+    from gatekeeper.probes._pattern import pattern  # noqa: PLC0415 - loaded where a pattern is declared
+
+    return FieldPattern(name.strip(), pattern(regex.strip()))
 
 
 async def judge(wanted: Wanted, answer: "Answer") -> Outcome:
@@ -87,7 +91,7 @@ async def judge(wanted: Wanted, answer: "Answer") -> Outcome:
 
 
 async def _judge_body(wanted: Wanted, answer: "Answer", body: bytes) -> Outcome:
-    if wanted.text and not await found(wanted.text, body[:MOST_TEXT], answer.where):
+    if wanted.text and not await wanted.text.found_in(body[:MOST_TEXT], answer.where):
         return waiting(Reason.UNWANTED_ANSWER, f"{answer.where} (body does not match)")
     if wanted.json and len(body) > MOST_JSON:
         return waiting(Reason.UNWANTED_ANSWER, f"{answer.where} (body is longer than {MOST_JSON} bytes)")

@@ -3,11 +3,15 @@
 import asyncio
 import re
 import socket
+from typing import TYPE_CHECKING
 
 from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._connect import MissError, during, outcome_of
 from gatekeeper.probes._options import SecretValueError
-from gatekeeper.probes._pattern import Pattern, found, raw
+from gatekeeper.values import raw
+
+if TYPE_CHECKING:
+    from gatekeeper.probes._pattern import Pattern
 
 SHORTEST_LINGER, LONGEST_LINGER = 0.005, 0.25
 ROUND_TRIPS = 2
@@ -42,7 +46,7 @@ async def exchange(
     *,
     linger: float | None,
     send: bytes | None,
-    expect: Pattern | None,
+    expect: "Pattern | None",
 ) -> Outcome:
     """Return ready when the connection is kept and, where ``expect`` is given, answered as wanted.
 
@@ -80,11 +84,11 @@ async def _linger(sock: socket.socket, where: str, seconds: float) -> None:
         raise MissError(waiting(Reason.CLOSED, where, cheap=True))
 
 
-async def _expect(sock: socket.socket, where: str, expect: Pattern) -> None:
+async def _expect(sock: socket.socket, where: str, expect: "Pattern") -> None:
     loop = asyncio.get_running_loop()
     said = b""
     with during(lambda: f"reading from {where} ({len(said)} bytes so far, no match)"):
-        while not await found(expect, said, where):
+        while not await expect.found_in(said, where):
             if len(said) >= MOST_READ:
                 raise MissError(waiting(Reason.UNWANTED_ANSWER, f"{where} (no match in {MOST_READ} bytes)"))
             more = await loop.sock_recv(sock, MOST_READ - len(said))

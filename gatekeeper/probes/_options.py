@@ -5,6 +5,7 @@ A kind is a frozen dataclass. Fields made by `option` can be set by a user; the 
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, TypeVar
 
 from gatekeeper.values import BadValueError, Option
@@ -38,6 +39,15 @@ def option(
     """Declare a dataclass field that users may set; ``text`` is its help, a phrase without a full stop."""
     spec = Option(parse, text, many or commas, commas, secret)
     return dataclasses.field(default=default, metadata={"option": spec})
+
+
+def later(module: str, name: str) -> Callable[[str], Any]:
+    """Return the parser of this name in a helper beside the kinds, which is loaded when the option is first given."""
+
+    def parse(text: str) -> Any:  # noqa: ANN401 - what the parser returns
+        return getattr(import_module(f"gatekeeper.probes.{module}"), name)(text)
+
+    return parse
 
 
 def options_of(kind: type) -> dict[str, Option]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gatekeeper.model import Reason, waiting
 from gatekeeper.probes._aside import aside
 from gatekeeper.probes._connect import MissError, during
-from gatekeeper.values import BadValueError, quoted
+from gatekeeper.values import BadValueError, quoted, raw
 
 if TYPE_CHECKING:
     import regex
@@ -24,9 +24,25 @@ _LOOSE_BRACE = re.compile(rb"(\\.)|\{(?![0-9]+\}|[0-9]*,[0-9]*\})", re.DOTALL)
 
 
 class Pattern(NamedTuple):
-    """A regular expression over bytes, for `found`."""
+    """A regular expression over bytes."""
 
     compiled: "regex.Pattern[bytes]"
+
+    async def found_in(self, data: bytes, where: str) -> bool:
+        """Tell whether it matches somewhere in the data; ``where`` is whose they are, as a detail may show it.
+
+        A search that takes longer than a moment goes on beside the event loop; given up or not, it ends after `MOST`
+        seconds of work. Raises `MissError` where it comes to that.
+        """
+        try:
+            return bool(self.compiled.search(data, timeout=AT_ONCE))
+        except TimeoutError:
+            pass
+        try:
+            with during(f"matching the pattern ({where})"):
+                return bool(await aside("matching", lambda: self.compiled.search(data, timeout=MOST)))
+        except TimeoutError:
+            raise MissError(waiting(Reason.UNWANTED_ANSWER, f"{where} (the pattern takes too long)")) from None
 
 
 def pattern(text: str) -> Pattern:
@@ -49,29 +65,3 @@ def pattern(text: str) -> Pattern:
     except (re.error, regex.error, ValueError, RecursionError, OverflowError) as error:
         message = f"{quoted(text)} is no regular expression: {error}"
         raise BadValueError(message) from None
-
-
-def raw(text: str) -> bytes:
-    """Return the bytes that were typed: what was no UTF-8 has come with surrogate escapes; raises `BadValueError`."""
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        message = f"{quoted(text)} holds half of a surrogate pair"
-        raise BadValueError(message) from None
-
-
-async def found(wanted: Pattern, data: bytes, where: str) -> bool:
-    """Tell whether a pattern matches somewhere in the data; ``where`` is whose they are, as a detail may show it.
-
-    A search that takes longer than a moment goes on beside the event loop; given up or not, it ends after `MOST`
-    seconds of work. Raises `MissError` where it comes to that.
-    """
-    try:
-        return bool(wanted.compiled.search(data, timeout=AT_ONCE))
-    except TimeoutError:
-        pass
-    try:
-        with during(f"matching the pattern ({where})"):
-            return bool(await aside("matching", lambda: wanted.compiled.search(data, timeout=MOST)))
-    except TimeoutError:
-        raise MissError(waiting(Reason.UNWANTED_ANSWER, f"{where} (the pattern takes too long)")) from None

@@ -2,19 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._command import Run, last_line
 from gatekeeper.probes._connect import MissError, during, outcome_of
-from gatekeeper.probes._options import Options, build, option
-from gatekeeper.probes._pattern import Pattern, found, pattern
+from gatekeeper.probes._options import Options, build, later, option
 from gatekeeper.probes._target import words
 from gatekeeper.values import whole
+
+if TYPE_CHECKING:
+    from gatekeeper.probes._pattern import Pattern
 
 _NO_SHELL = "its first word has a =, and no shell runs it: to set a variable, write env NAME=VALUE COMMAND"
 # 126 and up are what shells, timeout(1) and env(1) say of themselves, not what the command says.
 _OWN_WORD = range(1, 126)
+_PATTERN = later("_pattern", "pattern")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Exec:
 
     argv: tuple[str, ...]
     exit: tuple[int, ...] = option(whole(0, 255), "exit statuses that count as ready", default=(0,), commas=True)
-    expect: Pattern | None = option(pattern, "regular expression that the first 64 KiB of its output must match")
+    expect: "Pattern | None" = option(_PATTERN, "regular expression that the first 64 KiB of its output must match")
 
     @classmethod
     def parse(cls, target: str, options: Options) -> Self:
@@ -61,7 +64,7 @@ class Exec:
         ended = f"exit {status}" if status >= 0 else f"signal {-status}"
         if status not in self.exit:
             return waiting(Reason.COMMAND_FAILED, f"{ended}{_said(run)}", gone=status in _OWN_WORD)
-        if self.expect and not await found(self.expect, run.head, "its output"):
+        if self.expect and not await self.expect.found_in(run.head, "its output"):
             return waiting(Reason.UNWANTED_ANSWER, f"{ended}, no match in {len(run.head)} bytes{_said(run)}")
         return ready(ended)
 

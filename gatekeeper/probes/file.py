@@ -4,16 +4,19 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gatekeeper.model import Outcome, Reason, Signal, ready, waiting
 from gatekeeper.probes._connect import MissError
-from gatekeeper.probes._options import BadOptionsError, Options, build, option
-from gatekeeper.probes._pattern import Pattern, found, pattern
+from gatekeeper.probes._options import BadOptionsError, Options, build, later, option
 from gatekeeper.probes._target import absolute_path
 from gatekeeper.values import flag
 
+if TYPE_CHECKING:
+    from gatekeeper.probes._pattern import Pattern
+
 MOST_READ = 1024 * 1024
+_PATTERN = later("_pattern", "pattern")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class File:
     path: str
     absent: bool = option(flag, "ready when it is not there", default=False)
     nonempty: bool = option(flag, "it must hold something", default=False)
-    contains: Pattern | None = option(pattern, "regular expression that its first MiB must match")
+    contains: "Pattern | None" = option(_PATTERN, "regular expression that its first MiB must match")
 
     @classmethod
     def parse(cls, target: str, options: Options) -> Self:
@@ -82,7 +85,7 @@ class File:
         content = self._head()
         if not content and self.nonempty:
             return self._unwanted("empty")
-        if self.contains and not await found(self.contains, content, self.path):
+        if self.contains and not await self.contains.found_in(content, self.path):
             return self._unwanted(f"no match in its first {len(content)} bytes")
         return None
 

@@ -3,15 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gatekeeper.model import Outcome
 from gatekeeper.probes._answer import FieldPattern, StatusRange, Wanted, field_pattern, judge, status_range
 from gatekeeper.probes._connect import Endpoints, MissError, endpoints, over_endpoints
-from gatekeeper.probes._json import Assertion
 from gatekeeper.probes._local import contents, file_path
-from gatekeeper.probes._options import BadOptionsError, Options, build, option
-from gatekeeper.probes._pattern import Pattern, pattern
+from gatekeeper.probes._options import BadOptionsError, Options, build, later, option
 from gatekeeper.probes._request import as_typed, credentials, field, method, proxy
 from gatekeeper.probes._socketfile import socket_path
 from gatekeeper.probes._target import rest_of
@@ -19,6 +17,10 @@ from gatekeeper.probes._tls import Trust, server_name
 from gatekeeper.probes._url import Url, read_url
 from gatekeeper.resolve import Peer
 from gatekeeper.values import flag, whole
+
+if TYPE_CHECKING:
+    from gatekeeper.probes._json import Assertion
+    from gatekeeper.probes._pattern import Pattern
 
 _MOST_REDIRECTS = 20
 _TLS_ONLY = ("ca", "cert", "key", "server_name", "insecure")
@@ -29,9 +31,10 @@ _CLASHES = (
     ("endpoints", "unix"),
     ("endpoints", "proxy"),
 )
+_PATTERN = later("_pattern", "pattern")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)  # with as many fields, both would cost the start
 class Http:
     """An HTTP server that answers a request as wanted."""
 
@@ -47,9 +50,9 @@ class Http:
     )
     body: bytes | None = option(as_typed, "body to send", secret=True)
     body_file: str | None = option(file_path, "file whose contents are the body, read at each attempt")
-    expect_body: Pattern | None = option(pattern, "regular expression that the body must match (64 KiB of it)")
-    expect_json: tuple[Assertion, ...] = option(
-        Assertion,
+    expect_body: "Pattern | None" = option(_PATTERN, "regular expression that the body must match (64 KiB of it)")
+    expect_json: tuple["Assertion", ...] = option(
+        later("_json", "Assertion"),
         """what JSON must say (RFC 9535): '$.status == "ok"'; what it compares must be there""",
         default=(),
         many=True,

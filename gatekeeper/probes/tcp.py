@@ -3,16 +3,20 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gatekeeper.model import Outcome
 from gatekeeper.probes._connect import Endpoints, connect, endpoints, over_endpoints
 from gatekeeper.probes._exchange import escaped, exchange
-from gatekeeper.probes._options import Options, build, option
-from gatekeeper.probes._pattern import Pattern, pattern
+from gatekeeper.probes._options import Options, build, later, option
 from gatekeeper.probes._target import host_and_port, rest_of
 from gatekeeper.resolve import Peer
 from gatekeeper.values import duration
+
+if TYPE_CHECKING:
+    from gatekeeper.probes._pattern import Pattern
+
+_PATTERN = later("_pattern", "pattern")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class Tcp:
         duration, "watch a new connection so long for a hang-up; 0 does not (two round trips)"
     )
     send: bytes | None = option(escaped, r"bytes to send, in quotes: '\r \n \t \0 \\ \xNN'", secret=True)
-    expect: Pattern | None = option(pattern, "regular expression that the answer must match")
+    expect: "Pattern | None" = option(_PATTERN, "regular expression that the answer must match")
 
     @classmethod
     def parse(cls, target: str, options: Options) -> Self:

@@ -17,7 +17,7 @@ from gatekeeper.model import Outcome, Reason, State
 from gatekeeper.probes import _pattern, load
 from gatekeeper.probes._connect import MissError
 from gatekeeper.probes._json import Assertion
-from gatekeeper.probes._pattern import found, pattern
+from gatekeeper.probes._pattern import pattern
 from gatekeeper.values import BadValueError
 
 SLOW = "(x+x+)+y"
@@ -27,7 +27,7 @@ LATE = 5.0  # seconds; a slow search that held the loop would take years
 
 def matches(text: str, data: bytes) -> bool:
     """Search for a pattern."""
-    return asyncio.run(found(pattern(text), data, "here"))
+    return asyncio.run(pattern(text).found_in(data, "here"))
 
 
 def test_patterns_are_over_bytes_and_lines() -> None:
@@ -114,7 +114,7 @@ def test_a_search_that_was_given_up_ends_by_itself(monkeypatch: pytest.MonkeyPat
         before = set(threading.enumerate())
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
-                await found(pattern(SLOW), FOOD, "here")
+                await pattern(SLOW).found_in(FOOD, "here")
         return [thread for thread in threading.enumerate() if thread not in before]
 
     (thread,) = asyncio.run(give_up())
