@@ -4,7 +4,7 @@ A kind is a frozen dataclass. Fields made by `option` can be set by a user; the 
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -55,10 +55,16 @@ def options_of(kind: type) -> dict[str, Option]:
     return {field.name: field.metadata["option"] for field in dataclasses.fields(kind) if "option" in field.metadata}
 
 
-def build(kind: type[K], options: Options, target: Callable[[], Mapping[str, Any]]) -> K:
+def build(
+    kind: type[K],
+    options: Options,
+    target: Callable[[], Mapping[str, Any]],
+    clashes: Sequence[tuple[str, str]] = (),
+) -> K:
     """Make a probe of this kind from its options and the fields that ``target`` reads out of the URL.
 
-    Raises `BadOptionsError` with every problem of both. The caller has seen to it that the kind has these options.
+    Raises `BadOptionsError` with every problem of both, and the ``clashes`` that the kind has found between options.
+    The caller has seen to it that the kind has these options.
     """
     known = options_of(kind)
     fields: dict[str, Any] = {}
@@ -73,6 +79,6 @@ def build(kind: type[K], options: Options, target: Callable[[], Mapping[str, Any
         except BadValueError as error:
             hidden = known[key].secret and not isinstance(error, SecretValueError)
             wrong.append((key, "is not usable (its text is not shown)" if hidden else str(error)))
-    if wrong:
-        raise BadOptionsError(*wrong)
+    if wrong or clashes:
+        raise BadOptionsError(*wrong, *clashes)
     return kind(**fields)

@@ -27,12 +27,7 @@ def host_and_port(authority: str, example: str) -> tuple[str, int]:
 
 def split_port(authority: str, example: str) -> tuple[str, int | None]:
     """Return the host (IPv6 without its brackets) and the port, None where there is none."""
-    if "@" in authority:
-        message = f"takes no user or password: write {example}"
-        raise BadValueError(message)
-    if re.search(r"[/?#]", authority):
-        message = f"takes nothing behind the port: write {example}"
-        raise BadValueError(message)
+    refuse_more(authority, example)
     if authority.startswith("["):
         bracketed = re.fullmatch(r"\[([^\]]*)\](?::(.*))?", authority)
         if not bracketed or not _is_ipv6(bracketed[1]):
@@ -44,6 +39,16 @@ def split_port(authority: str, example: str) -> tuple[str, int | None]:
         raise BadValueError(message)
     host, colon, port = authority.partition(":")
     return host_name(host, example), port_number(port) if colon else None
+
+
+def refuse_more(authority: str, example: str) -> None:
+    """Refuse more than a host and a port: raises `BadValueError` for a user, a path, a query."""
+    if "@" in authority:
+        message = f"takes no user or password: write {example}"
+        raise BadValueError(message)
+    if re.search(r"[/?#]", authority):
+        message = f"takes nothing behind the port: write {example}"
+        raise BadValueError(message)
 
 
 def host_name(host: str, example: str) -> str:

@@ -9,7 +9,7 @@ from gatekeeper.model import Outcome
 from gatekeeper.probes._answer import FieldPattern, StatusRange, Wanted, field_pattern, judge, status_range
 from gatekeeper.probes._connect import Endpoints, MissError, endpoints, over_endpoints
 from gatekeeper.probes._local import contents, file_path
-from gatekeeper.probes._options import BadOptionsError, Options, build, later, option
+from gatekeeper.probes._options import Options, build, later, option
 from gatekeeper.probes._request import as_typed, credentials, field, method, proxy
 from gatekeeper.probes._socketfile import socket_path
 from gatekeeper.probes._target import rest_of
@@ -81,14 +81,7 @@ class Http:
         def read() -> Mapping[str, Any]:
             return {"url": read_url(target)}
 
-        wrong = _clashes(target, options)
-        try:
-            probe = build(cls, options, read)
-        except BadOptionsError as error:
-            raise BadOptionsError(*error.wrong, *wrong) from None
-        if wrong:
-            raise BadOptionsError(*wrong)
-        return probe
+        return build(cls, options, read, _clashes(target, options))
 
     async def attempt(self) -> Outcome:
         """Make one request, and the ones that its redirects ask for; each resolves and connects anew."""

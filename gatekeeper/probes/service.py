@@ -16,7 +16,7 @@ from gatekeeper.probes._connect import Endpoints, MissError, addresses, connect,
 from gatekeeper.probes._exchange import exchange
 from gatekeeper.probes._options import Options, build, option
 from gatekeeper.probes._resolvconf import DNS_PORT, RESOLV_CONF
-from gatekeeper.probes._target import port_number, rest_of
+from gatekeeper.probes._target import port_number, refuse_more, rest_of
 from gatekeeper.resolve import Peer
 from gatekeeper.values import BadValueError, duration, quoted
 
@@ -129,12 +129,7 @@ async def _peers_of(target: "Target") -> tuple[Peer, ...] | Outcome:
 
 def _parts(authority: str) -> Mapping[str, Any]:
     """Return the name and the port of ``NAME[.NAMESPACE][:PORT]``; raises `BadValueError` with every problem."""
-    if "@" in authority:
-        message = f"takes no user or password: write {_EXAMPLE}"
-        raise BadValueError(message)
-    if re.search(r"[/?#]", authority):
-        message = f"takes nothing behind the port: write {_EXAMPLE}"
-        raise BadValueError(message)
+    refuse_more(authority, _EXAMPLE)
     if authority.count(":") > 1 or re.fullmatch(r"[0-9.]+(:.*)?", authority):
         message = f"{quoted(authority)} is an address, not a service: write tcp://HOST:PORT (IPv6 in brackets)"
         raise BadValueError(message)

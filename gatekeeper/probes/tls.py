@@ -10,7 +10,7 @@ from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._connect import Endpoints, MissError, connect, during, endpoints, outcome_of, over_endpoints
 from gatekeeper.probes._exchange import linger_of
 from gatekeeper.probes._local import file_path
-from gatekeeper.probes._options import BadOptionsError, Options, build, option
+from gatekeeper.probes._options import Options, build, option
 from gatekeeper.probes._stream import SocketStream
 from gatekeeper.probes._target import host_and_port, rest_of
 from gatekeeper.probes._tls import TlsStream, Trust, alpn_name, context_of, secured, server_name
@@ -47,14 +47,7 @@ class Tls:
             host, port = host_and_port(rest_of(target), "tls://HOST:PORT")
             return {"host": host, "port": port}
 
-        wrong = _clashes(options)
-        try:
-            probe = build(cls, options, read)
-        except BadOptionsError as error:
-            raise BadOptionsError(*error.wrong, *wrong) from None
-        if wrong:
-            raise BadOptionsError(*wrong)
-        return probe
+        return build(cls, options, read, _clashes(options))
 
     async def attempt(self) -> Outcome:
         """Shake hands at each address that is wanted, and look at the certificate."""
