@@ -77,7 +77,9 @@ def test_the_command_has_the_signals_that_we_were_given(start: tuple[str, ...]) 
 def test_signals_that_cpython_ignores_are_set_to_the_default(name: str) -> None:
     """SIGPIPE and SIGXFSZ are at their default, even where they were ignored before: that cannot be known."""
     done = run("env", f"--ignore-signal={name}", *GATE, *STATUS)
-    assert b"SigIgn:\t0000000000000000\n" in done.stdout
+    ignored = int(done.stdout.partition(b"SigIgn:\t")[2].split()[0], 16)
+    # Only these two: whoever runs the tests may ignore signals of its own.
+    assert not ignored & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1)
 
 
 @pytest.mark.parametrize("closed", ["", "<&-", "2>&-", "<&- 2>&-"])
