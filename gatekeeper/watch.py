@@ -15,7 +15,7 @@ from gatekeeper.turns import Turns
 from gatekeeper.verdict import Report
 
 T = TypeVar("T")
-AT_A_TIME = 64
+AT_A_TIME = 16
 LETTING_GO = 0.03  # seconds that cancelled attempts have for closing what they opened
 
 
