@@ -53,6 +53,12 @@ def script(path: Path, text: str, mode: int = 0o755) -> Path:
     return path
 
 
+def own(line: str) -> str:
+    """Leave out signals 32 and 33, the C library's own: posix_spawn(3) ignores them in what it starts, fork does not."""
+    name, _, value = line.partition("\t")
+    return f"{name} {int(value, 16) & ~(3 << 31):x}" if name == "SigIgn:" else line
+
+
 @pytest.mark.parametrize(
     "start",
     [
@@ -66,7 +72,7 @@ def script(path: Path, text: str, mode: int = 0o755) -> Path:
 def test_the_command_has_the_signals_that_we_were_given(start: tuple[str, ...]) -> None:
     """Dispositions, mask and everything else of the process status are those of a command started directly."""
     direct, handed = (
-        [line for line in run(*start, *between, *STATUS).stdout.decode().splitlines() if line.startswith(WATCHED)]
+        [own(line) for line in run(*start, *between, *STATUS).stdout.decode().splitlines() if line.startswith(WATCHED)]
         for between in ((), GATE)
     )
     assert len(direct) > 10
