@@ -54,7 +54,7 @@ def script(path: Path, text: str, mode: int = 0o755) -> Path:
 
 
 def own(line: str) -> str:
-    """Leave out signals 32 and 33, the C library's own: posix_spawn(3) ignores them in what it starts, fork does not."""
+    """Leave out signals 32 and 33, which are the C library's own: posix_spawn(3) leaves them ignored, fork does not."""
     name, _, value = line.partition("\t")
     return f"{name} {int(value, 16) & ~(3 << 31):x}" if name == "SigIgn:" else line
 
