@@ -28,7 +28,7 @@ NOTE = "gatekeeper.note"
 _COLOUR = {"info": "\x1b[32m{}\x1b[0m", "warning": "\x1b[33m{}\x1b[0m", "error": "\x1b[31m{}\x1b[0m"}
 STDERR = 2
 _LONGEST = 4096  # PIPE_BUF: poll(2) says of a pipe that so much can be written without blocking
-_LAST_CHANCE = 50  # milliseconds
+_LAST_CHANCE = 20  # milliseconds, several times on the way out, which may take a tenth of a second
 
 
 class Lines:
