@@ -130,7 +130,8 @@ class _Run:
             if not bound.expired():
                 raise
             took = shown(self._rules.attempt_timeout)
-            return waiting(Reason.TIMED_OUT, f"{_step(error.__cause__)} took over {took}")
+            # The cancellation is the context, and from Python 3.11.3 on the cause as well.
+            return waiting(Reason.TIMED_OUT, f"{_step(error.__context__)} took over {took}")
 
     def _certain(self, outcome: Outcome) -> Outcome:
         """Wait on although this can never succeed, until that has been said for some time without a break."""

@@ -2,8 +2,9 @@
 
 getaddrinfo(3) cannot be cancelled. Each look-up has a daemon thread of its own, so that a hanging name delays no
 other name and never holds the exit (asyncio's default executor would do both). A look-up that hangs is joined by later
-attempts. It hangs for five seconds where one datagram was lost, which a busy cluster's DNS is known for: a name that
-is not answered within a second is therefore asked once more beside it, and the first answer counts.
+attempts. It hangs for five seconds where one datagram was lost, which a busy cluster's DNS is known for, and so does a
+nameserver that restarts: a name that is not answered is therefore asked once more beside it every second, as long as it
+takes the resolver to ask again by itself, and the first answer counts.
 """
 
 import asyncio
@@ -39,7 +40,8 @@ class UnresolvedError(Exception):
 
 
 PATIENCE = 1.0
-MOST_AT_ONCE = 3
+MOST_AT_ONCE = 5  # resolv.conf(5): glibc asks again after five seconds, so that these go on asking once a second
+MOST_AGAIN = 64  # look-ups that are not the first of their name, over all names: each has a thread
 
 
 class _Lookup(NamedTuple):
@@ -47,8 +49,32 @@ class _Lookup(NamedTuple):
     answer: "asyncio.Future[tuple[Peer, ...]]"
 
 
-_Hanging = dict[tuple[str, int], list[_Lookup]]
-_hanging: WeakKeyDictionary[asyncio.AbstractEventLoop, _Hanging] = WeakKeyDictionary()
+class _Lookups:
+    """The look-ups of one event loop that have not been answered, by host and port."""
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[str, int], list[_Lookup]] = {}
+        self._again = 0
+
+    def of(self, host: str, port: int) -> list[_Lookup]:
+        """Return those of a name, without those that were answered: the next attempt asks anew."""
+        before = self._of.get((host, port), [])
+        after = self._of[host, port] = [lookup for lookup in before if not lookup.answer.done()]
+        self._again -= max(len(before) - 1, 0) - max(len(after) - 1, 0)
+        return after
+
+    def may_ask_again(self, hanging: list[_Lookup]) -> bool:
+        return len(hanging) < MOST_AT_ONCE and self._again < MOST_AGAIN
+
+    def ask(self, host: str, port: int) -> list[_Lookup]:
+        """Begin one more, and return all of the name."""
+        hanging = self.of(host, port)
+        self._again += bool(hanging)
+        hanging.append(_Lookup(asyncio.get_running_loop().time(), _look_up(host, port)))
+        return hanging
+
+
+_lookups: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lookups] = WeakKeyDictionary()
 
 
 async def resolve(host: str, port: int) -> tuple[Peer, ...]:
@@ -61,24 +87,19 @@ async def resolve(host: str, port: int) -> tuple[Peer, ...]:
     except UnresolvedError:
         pass
     loop = asyncio.get_running_loop()
-    hanging = _hanging.setdefault(loop, {}).setdefault((host, port), [])
+    lookups = _lookups.setdefault(loop, _Lookups())
+    hanging = lookups.of(host, port) or lookups.ask(host, port)
     while True:
-        _forget_answered(hanging)
-        if not hanging or (len(hanging) < MOST_AT_ONCE and loop.time() - hanging[-1].began >= PATIENCE):
-            hanging.append(_Lookup(loop.time(), _look_up(host, port)))
-        answers = {lookup.answer for lookup in hanging}
-        patience = hanging[-1].began + PATIENCE - loop.time() if len(hanging) < MOST_AT_ONCE else None
+        patience = hanging[-1].began + PATIENCE - loop.time() if lookups.may_ask_again(hanging) else None
+        answers = [lookup.answer for lookup in hanging]
         done, _ = await asyncio.wait(answers, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-        _forget_answered(hanging)
+        hanging = lookups.of(host, port)
         for answer in done:
             # A failure that is not definite may be the fate of one datagram, while another is still on its way.
             if not hanging or not _in_doubt(answer):
                 return answer.result()
-
-
-def _forget_answered(lookups: list[_Lookup]) -> None:
-    """Leave those that still hang: an answer is for the attempts that waited for it, and the next one asks anew."""
-    lookups[:] = [lookup for lookup in lookups if not lookup.answer.done()]
+        if not hanging or (lookups.may_ask_again(hanging) and loop.time() - hanging[-1].began >= PATIENCE):
+            hanging = lookups.ask(host, port)
 
 
 def _in_doubt(answer: "asyncio.Future[tuple[Peer, ...]]") -> bool:

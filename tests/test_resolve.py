@@ -115,7 +115,7 @@ async def run():
             async with asyncio.timeout(0.1):
                 await probe.attempt()
         except TimeoutError as error:
-            print(error.__cause__.__notes__)
+            print(error.__context__.__notes__)
     print(sum(thread.name.startswith("resolve") for thread in threading.enumerate()), len(set(asked)) <= 2)
 asyncio.run(run())
 """
@@ -141,6 +141,36 @@ async def run():
 asyncio.run(run())
 """
     assert namespace.run_with_nameserver(script).splitlines() == ["True", "True"]
+
+
+@pytest.mark.root
+@pytest.mark.needs("unshare", "ip")
+def test_a_nameserver_that_restarts_is_asked_until_it_answers() -> None:
+    """While look-ups hang a new one is begun again and again, of all names together no more than there is room for."""
+    script = """
+import asyncio, threading
+from gatekeeper import resolve as module
+from gatekeeper.resolve import MOST_AGAIN, MOST_AT_ONCE, resolve
+
+module.PATIENCE = 0.05
+
+def threads(name=""):
+    return sum(thread.name.startswith(f"resolve {name}") for thread in threading.enumerate())
+
+async def run():
+    one = asyncio.ensure_future(resolve("hang.test", 80))
+    while threads() < MOST_AT_ONCE:
+        await asyncio.sleep(0.01)
+    more = [asyncio.ensure_future(resolve(f"hang{n}.test", 80)) for n in range(40)]
+    while threads() < 41 + MOST_AGAIN:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+    print(threads() - 41 - MOST_AGAIN, threads("hang.test") - MOST_AT_ONCE)
+    for task in (one, *more):
+        task.cancel()
+asyncio.run(run())
+"""
+    assert namespace.run_with_nameserver(script) == "0 0"
 
 
 @pytest.mark.root

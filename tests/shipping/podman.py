@@ -18,10 +18,13 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 runtime = "runc"
 """
-# On a host with both hierarchies of control groups podman forgets to remove its own from these two. No nameserver:
-# what the containers' own one does not know is not asked elsewhere. catatonit reaps what podman leaves.
+# On a host with both hierarchies of control groups podman forgets to remove its own from these two. A /run of its own:
+# wherever podman is told to keep its state, that of its nameserver is there, and two runs of the tests at once would
+# disturb each other's. No nameserver beyond that one: what it does not know is not asked elsewhere. catatonit reaps
+# what podman leaves.
 _NAMESPACE = """
 umount /sys/fs/cgroup/unified /sys/fs/cgroup/systemd 2>/dev/null
+mount -t tmpfs tmpfs /run || exit
 ip link set lo up && mount --bind "$0" /etc/resolv.conf && echo made && exec catatonit -- sleep infinity
 """
 _UNSHARE = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]

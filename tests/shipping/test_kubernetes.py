@@ -156,12 +156,13 @@ def test_main_starts_within_a_second_after_its_dependencies(
     assert kube.returncode == 0, said
     until(lambda: podman.logs("shop-shop"), "main has said when it was started")
     listening, started = float(podman.logs("prices").split()[-1]), float(podman.logs("shop-shop"))
-    last = json.loads(podman.logs("shop-gatekeeper").splitlines()[-1])
+    log = podman.logs("shop-gatekeeper")
+    last = json.loads(log.splitlines()[-1])
     podman("pod", "rm", "--force", "--time=0", "shop")
     podman("rm", "--force", "--time=0", "postgres", "prices")
     opened = datetime.fromisoformat(last["timestamp"]).timestamp()
     assert last["event"] == "gate.open"
-    assert listening < opened < listening + 1
+    assert listening < opened < listening + 1, log
     assert opened < started < opened + 5  # this part is podman's
 
 
