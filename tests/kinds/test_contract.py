@@ -77,7 +77,7 @@ async def limited(probe: Probe, seconds: float = ATTEMPT) -> Outcome | list[str]
         async with asyncio.timeout(seconds):
             return await probe.attempt()
     except TimeoutError as error:
-        return list(getattr(error.__cause__, "__notes__", []))
+        return list(getattr(error.__context__, "__notes__", []))
 
 
 def attempted(probe: Probe, seconds: float = ATTEMPT) -> Outcome | list[str]:
@@ -267,7 +267,7 @@ async def run():
         async with asyncio.timeout(0.5):
             print(await kind.parse({target.format(name="hang.test")!r}, {{}}).attempt())
     except TimeoutError as error:
-        print(bool(error.__cause__.__notes__))
+        print(bool(error.__context__.__notes__))
 
 asyncio.run(run())
 """

@@ -180,7 +180,7 @@ def test_a_slow_pattern_holds_nobody_up(opened: Callable[[Path], Any], tmp_path:
             async with asyncio.timeout(0.6):
                 await probe.attempt()
         ticking.cancel()
-        return late.value.__cause__.__notes__, max(gaps)  # type: ignore[union-attr]
+        return late.value.__context__.__notes__, max(gaps)  # type: ignore[union-attr]
 
     with opened(tmp_path) as (kind, target, options):
         probe = load(kind).parse(target, {key: (text,) for key, text in options.items()})

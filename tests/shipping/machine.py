@@ -30,7 +30,9 @@ class Machine:
         self._prepared, self._top = folder / "prepared", folder / "top"
         self._prepared.mkdir()
         self._top.mkdir()
-        self._visible = [f"--bind-ro={root}", f"--bind-ro={sys.prefix}", f"--bind-ro={sys.base_prefix}"]
+        # Not /usr, where Debian's own Python is: the view shows it, with what is laid over it.
+        places = {str(root), sys.prefix, sys.base_prefix} - {"/usr"}
+        self._visible = [f"--bind-ro={place}" for place in sorted(places)]
         self._console = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the machine
 
     def add(self, path: str, text: str, mode: int = 0o644) -> None:
