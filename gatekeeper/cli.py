@@ -1,4 +1,4 @@
-"""The composition root: arguments and environment in, exit status out. The only file that knows the exit table.
+"""The composition root: arguments and environment in, exit status out, by the exit table.
 
 The steps stand here in the order in which they happen, and data passes between them through here. Whatever goes wrong
 in any of them ends in the status of a fault, with the gate shut.
@@ -18,6 +18,7 @@ from gatekeeper.announce.sdnotify import Notifier
 from gatekeeper.declaration import BadDeclarationError
 from gatekeeper.declare.sources import our_variables
 from gatekeeper.declared import declared
+from gatekeeper.exits import EX_NOT_READY, EX_OK, EX_SIGNAL, EX_SOFTWARE, EX_TIMEOUT, EX_UNAVAILABLE, EX_USAGE
 from gatekeeper.gate import FaultError, bypassed, fault_of, faulty, held
 from gatekeeper.handover.become import Stock, become, lacking, secure_standard_descriptors, take_stock
 from gatekeeper.handover.leave import leave
@@ -30,7 +31,6 @@ from gatekeeper.turns import make_room
 from gatekeeper.values import nearest
 from gatekeeper.verdict import Cause, Gate, Verdict
 
-EX_OK, EX_NOT_READY, EX_USAGE, EX_UNAVAILABLE, EX_SOFTWARE, EX_TIMEOUT, EX_SIGNAL = 0, 1, 2, 69, 70, 124, 128
 NOTIFY_SOCKET = "NOTIFY_SOCKET"
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gatekeeper.values import Option, duration, flag, limit, not_empty, one_of, pause, whole
 
-COMMANDS = ("wait", "check", "plan", "kinds", "demo")
+COMMANDS = ("wait", "check", "plan", "notify", "kinds", "demo")
 PREFIX = "GATEKEEPER_"
 DEPENDENCIES = "dependencies"
 MOST = 1_000_000

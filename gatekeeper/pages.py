@@ -21,6 +21,10 @@ USAGE = {
     ),
     "check": ("[OPTION]... [DEPENDENCY]...", "make one attempt at each dependency; exit 0 or 1"),
     "plan": ("[OPTION]... [DEPENDENCY]...", "print what would be probed and where it came from; probe nothing"),
+    "notify": (
+        r"[OPTION]... [KEY=VALUE]... [\; COMMAND [ARG]...]",
+        "say it to $NOTIFY_SOCKET, as systemd-notify does; exit 0 or 1",
+    ),
     "kinds": ("[KIND]", "list the probe kinds, or one with its options"),
     "demo": ("", "show the main job in ten seconds, on dependencies it starts itself"),
 }
@@ -28,6 +32,9 @@ USAGE = {
 
 def help_page(command: str | None = None) -> str:
     """Return the help of a command, or of them all."""
+    if command == "notify":
+        usage, text = USAGE[command]
+        return f"gatekeeper notify {usage}\n{text}\n\n{table(_NOTIFY)}"
     if command not in ("wait", "check", "plan"):
         rows = [[f"  gatekeeper {name} {USAGE[name][0]}".rstrip(), USAGE[name][1]] for name in COMMANDS]
         body = "".join(f"{usage}\n      {text}\n" for usage, text in rows)
@@ -41,6 +48,19 @@ _DEPENDENCY = (
     "DEPENDENCY is [NAME=]TARGET [OPTION=VALUE | FLAG]... in one argument, as 'db=tcp://postgres:5432 timeout=2m'.\n"
     "`gatekeeper kinds` lists the targets. Each option has an environment twin: --timeout is GATEKEEPER_TIMEOUT.\n"
 )
+
+
+_NOTIFY = [
+    ["  --ready", "the start, or a reload, is finished"],
+    ["  --reloading", "a reload begins"],
+    ["  --stopping", "the end begins"],
+    ["  --status TEXT", "one line for people"],
+    ["  --pid[=PID]", "the main process: auto (the caller), self, parent or a process id"],
+    ["  --fd N", "hand over this descriptor to be kept (several)"],
+    ["  --fdname NAME", "under this name"],
+    ["  --no-block", "do not wait until it has been read, 5s at most"],
+    ["  --exec", r"become the COMMAND that follows \; or --, which is so without it too"],
+]
 
 
 def check_page(verdict: Verdict) -> str:

@@ -32,6 +32,7 @@ KIND = {"model", "values", "resolve", "probes._"}  # what a kind may import, and
 # What else each part of the way imports. In the order of the flow: no part imports one that stands below it.
 # A name with a dot or an underscore at its end stands for all that begin with it.
 FLOW: dict[str, set[str]] = {
+    "exits": set(),
     "model": set(),
     "declaration": set(),
     "verdict": set(),
@@ -68,9 +69,11 @@ FLOW: dict[str, set[str]] = {
     "__init__": {"declare.line", "gate", "plan"},  # the library face
     "declared": {"announce.files", "declare.", "plan"},
     "asked": {"announce.files", "demo", "gate", "log", "pages", "probes", "signals"},
-    "cli": {"announce.", "asked", "declare.sources", "declared", "gate", "handover.", "log", "pages"}
+    "notify": {"announce.sdnotify"},
+    "quick": {"exits", "handover.", "notify", "pages"},
+    "cli": {"announce.", "asked", "declare.sources", "declared", "exits", "gate", "handover.", "log", "pages"}
     | {"screen", "signals", "turns"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "quick"},
 }
 BARE = ("model", "values", "announce.sdnotify", "handover.become")
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from gatekeeper.model import Reason
+from gatekeeper.notify import read
 from gatekeeper.options import COMMON, GATE, spelled
 from gatekeeper.probes import KINDS
 
@@ -30,7 +31,16 @@ def gatekeeper(*arguments: str, text: str | None = None) -> subprocess.Completed
     return subprocess.run(command, cwd=ROOT, input=text, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.parametrize("command", [each for each in COMMANDS if each.startswith("gatekeeper")])
+@pytest.mark.parametrize("command", [each for each in COMMANDS if each.startswith("gatekeeper notify")])
+def test_every_notification_is_understood(command: str) -> None:
+    """What a script may say is sent; the command that would follow is not here."""
+    assert read(shlex.split(command)[2:]).assignments
+
+
+@pytest.mark.parametrize(
+    "command",
+    [each for each in COMMANDS if each.startswith("gatekeeper") and not each.startswith("gatekeeper notify")],
+)
 def test_every_command_is_a_good_declaration(command: str) -> None:
     """Each command line of the README is understood: planned where it would wait for what is not here."""
     words = shlex.split(command)[1:]

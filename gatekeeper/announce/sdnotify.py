@@ -14,6 +14,7 @@ import select
 import socket
 import struct
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 _LARGEST = 4096  # systemd drops a longer message whole
@@ -69,7 +70,7 @@ class Notifier:
 
     def status(self, text: str) -> bool:
         """Say how things stand: one line, cleaned, cut at 512 bytes."""
-        return self.send(f"STATUS={_one_line(text)}")
+        return self.send(f"STATUS={one_line(text)}")
 
     def extend_timeout(self, seconds: float) -> bool:
         """Ask that the service manager's timeout be at least so many ``seconds`` (more than 0) from now."""
@@ -77,7 +78,7 @@ class Notifier:
 
     def failure(self, number: int, text: str) -> bool:
         """Say why the start failed: an errno ``number`` and one line of text."""
-        return self.send(f"STATUS={_one_line(text)}", f"ERRNO={number}")
+        return self.send(f"STATUS={one_line(text)}", f"ERRNO={number}")
 
     def barrier(self, timeout: float) -> bool:
         """Wait, at most ``timeout`` seconds, until all that was said has been read; tell whether it was.
@@ -91,18 +92,24 @@ class Notifier:
         except OSError as error:
             self.problem = f"{self._shown}: no barrier: {error.strerror}"
             return False
-        sent = self.send("BARRIER=1", patience=timeout, descriptor=theirs)
+        sent = self.send("BARRIER=1", patience=timeout, descriptors=(theirs,))
         os.close(theirs)
         done = sent and _hung_up(ours, end - time.monotonic())
         os.close(ours)
         return done
 
-    def send(self, *assignments: str, patience: float = 0.0, descriptor: int | None = None) -> bool:
-        """Send ``KEY=VALUE`` assignments as one message, waiting at most ``patience`` seconds for room."""
+    def send(
+        self, *assignments: str, patience: float = 0.0, descriptors: Sequence[int] = (), sender: int | None = None
+    ) -> bool:
+        """Send ``KEY=VALUE`` assignments as one message, waiting at most ``patience`` seconds for room.
+
+        ``descriptors`` go with it. The message comes from process ``sender`` where there is one and we may say so
+        (CAP_SYS_ADMIN), else from this one.
+        """
         if self._way is None:
             return False
         try:
-            self._way.send(_message(assignments), patience, descriptor)
+            self._way.send(_message(assignments), patience, descriptors, sender)
         except (ValueError, OSError) as error:
             self.problem = f"{self._shown}: {getattr(error, 'strerror', None) or error}"
             return False
@@ -122,14 +129,19 @@ class _Unix:
     def close(self) -> None:
         self._socket.close()
 
-    def send(self, message: bytes, patience: float, descriptor: int | None) -> None:
+    def send(self, message: bytes, patience: float, descriptors: Sequence[int], sender: int | None) -> None:
         flags = socket.MSG_NOSIGNAL
         if patience > 0:
             # The kernel waits for room in the receiver's queue; poll(2) would only look at our own.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(patience))
         else:
             flags |= socket.MSG_DONTWAIT
-        rights = [] if descriptor is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        if sender is not None:
+            credentials = (socket.SOL_SOCKET, socket.SCM_CREDENTIALS, _ucred(sender))
+            with suppress(PermissionError, ProcessLookupError):
+                self._socket.sendmsg([message], [*rights, credentials], flags, self._name)
+                return
         self._socket.sendmsg([message], rights, flags, self._name)
 
 
@@ -143,8 +155,8 @@ class _Vsock:
     def close(self) -> None:
         """Do nothing: no connection outlives its message."""
 
-    def send(self, message: bytes, patience: float, descriptor: int | None) -> None:
-        if descriptor is not None:
+    def send(self, message: bytes, patience: float, descriptors: Sequence[int], _sender: int | None) -> None:
+        if descriptors:
             problem = "a descriptor cannot be sent over vsock"
             raise ValueError(problem)
         for kind in self._kinds:
@@ -212,14 +224,21 @@ def _message(assignments: tuple[str, ...]) -> bytes:
     return message
 
 
-def _one_line(text: str) -> str:
-    """Return text that is safe in STATUS, whoever wrote it: a newline would begin an assignment of its own."""
+def one_line(text: str) -> str:
+    """Return text that is safe in STATUS, whoever wrote it, 512 bytes at most.
+
+    A newline would begin an assignment of its own, and crun takes the text ``READY=1`` for one wherever it stands.
+    """
     text = text.encode("utf-8", "replace").decode()
     text = " ".join("".join(mark if mark.isprintable() else " " for mark in text).split())
-    text = text.replace("READY=", "READY: ")  # crun opens at these bytes wherever they stand
+    text = text.replace("READY=", "READY: ")
     if len(text.encode()) <= _LONGEST_STATUS:
         return text
     return text.encode()[: _LONGEST_STATUS - len("…".encode())].decode("utf-8", "ignore") + "…"
+
+
+def _ucred(pid: int) -> bytes:
+    return struct.pack("@iII", pid, os.getuid(), os.getgid())
 
 
 def _timeval(seconds: float) -> bytes:
