@@ -79,7 +79,7 @@ def _run(argv: list[str], start: Start) -> int:
         pages.put(f"gatekeeper {__version__}\n")
         return EX_OK
     if name in COMMANDS:
-        return _wait(argv[1:], start) if name == "wait" else _answered(name, argv[1:], start.lines)
+        return _held(name, argv[1:], start) if name in ("wait", "run") else _answered(name, argv[1:], start.lines)
     what = f"unknown command {name}" if name else "no command"
     hint = f"; write gatekeeper wait {name}" if "://" in name else nearest(name, COMMANDS)
     known = ", ".join(COMMANDS)
@@ -131,19 +131,20 @@ def _help(command: str | None) -> int:
     return EX_OK
 
 
-def _wait(argv: list[str], start: Start) -> int:
+def _held(name: str, argv: list[str], start: Start) -> int:
     """Declare and plan, hold and hand over; a fault on the way is told to whoever listens."""
     signals = Signals()
     notifier = Notifier(os.environ.get(NOTIFY_SOCKET))
     try:
         with signals.lethal():
-            plan, command = declared("wait", argv)
+            plan, command = declared(name, argv)
     except BadDeclarationError as error:
         return _refused(error, start.lines, notifier)
     if plan is None:
-        return _help("wait")
+        return _help(name)
     try:
-        return _through(plan, command, signals, notifier, start)
+        through = _tended if name == "run" else _through
+        return through(plan, command, signals, notifier, start)
     except BadDeclarationError as error:
         return _refused(error, start.lines, notifier)
     except BaseException as error:
@@ -182,6 +183,28 @@ def _through(plan: Plan, command: tuple[str, ...] | None, signals: Signals, noti
     return _handed_over(command, plan.options, start.stock, logger, notifier)
 
 
+def _tended(plan: Plan, command: tuple[str, ...] | None, signals: Signals, notifier: Notifier, start: Start) -> int:
+    """Watch and decide, announce, start the command and tend it to its end."""
+    from gatekeeper.run import Voices, run  # noqa: PLC0415 - for this one command
+
+    assert command, "declared to be there"  # noqa: S101 - see gatekeeper.declared
+    logger = log.open_log(plan.options, start.lines)
+    _prepare(plan.options, notifier, logger)
+    make_room(sum(len(dependency.alternatives) for dependency in plan.dependencies))
+    voices = Voices(logger, Progress(logger, open_screen(logger, start.lines), notifier), notifier)
+    ran = run(plan, command, os.environ, start.stock, _not_for(plan.options), voices, signals, start.began)
+    if ran.ended is None:
+        return _status(ran.verdict, signals)
+    if ran.ended.late:
+        return EX_TIMEOUT
+    return ran.ended.status
+
+
+def _not_for(options: GateOptions) -> set[str]:
+    """Return the names of the variables that a command does not inherit."""
+    return set(our_variables()) | ({NOTIFY_SOCKET} if options.notify == "ready" else set())
+
+
 def _refused(error: BadDeclarationError, lines: Lines, notifier: Notifier) -> int:
     """Say what is wrong with a declaration wherever a reason is looked for."""
     log.tell_problems(lines, error.problems)
@@ -211,10 +234,7 @@ def _by_signal(verdict: Verdict) -> Verdict:
 
 def _handed_over(command: tuple[str, ...], options: GateOptions, stock: Stock, logger: Log, notifier: Notifier) -> int:
     """Become the command; return only where it could not be executed."""
-    removed = set(our_variables())
-    if options.notify == "ready":
-        removed.add(NOTIFY_SOCKET)
-    failure = become(command, os.environ, stock, removed)
+    failure = become(command, os.environ, stock, _not_for(options))
     ending.take_back(options)
     logger.say("error", log.CLOSED, summary=failure.reason, cause=Cause.FAILED.value)
     ending.tell_termination_log(failure.reason + "\n", options)

@@ -12,7 +12,7 @@ from gatekeeper.declaration import BadDeclarationError, Problem
 from gatekeeper.declare.argv import parse_arguments
 from gatekeeper.declare.sources import gather
 from gatekeeper.model import GateOptions, Plan
-from gatekeeper.options import spelled
+from gatekeeper.options import OF_THE_TENDED, spelled
 from gatekeeper.plan import make_plan
 
 
@@ -29,8 +29,16 @@ def declared(command_name: str, argv: Sequence[str]) -> Declared:
     arguments = parse_arguments(argv, problems, os.environ)
     if arguments.wants_help:
         return Declared(None, None)
-    if arguments.command is not None and command_name != "wait":
+    if arguments.command is not None and command_name not in ("wait", "run"):
         problems.append(Problem("--", f"{command_name} starts no command: write gatekeeper wait … -- COMMAND"))
+    if arguments.command is None and command_name == "run":
+        problems.append(Problem("run", "no command follows: write gatekeeper run … -- COMMAND [ARG]..."))
+    if command_name in ("wait", "check"):
+        problems += [
+            Problem(given.place, f"{command_name} tends no command: write gatekeeper run … -- COMMAND")
+            for given in arguments.source.settings
+            if given.key in OF_THE_TENDED
+        ]
     sources = gather(arguments.source, os.environ, problems)
     plan = make_plan(sources, problems)
     if problems := _unusable(plan.options):

@@ -23,6 +23,8 @@ READY = "dependency.ready"
 FAILED = "dependency.failed"
 ATTEMPTED = "dependency.attempted"
 HANDOVER = "handover.exec"
+STARTING = "command.starting"
+COMMAND = "command.changed"
 NOTE = "gatekeeper.note"
 
 _COLOUR = {"info": "\x1b[32m{}\x1b[0m", "warning": "\x1b[33m{}\x1b[0m", "error": "\x1b[31m{}\x1b[0m"}

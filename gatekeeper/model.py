@@ -182,6 +182,10 @@ class GateOptions(NamedTuple):
     log_format: str = "auto"
     quiet: bool = False
     verbose: bool = False
+    start_timeout: float | None = None
+    stop_timeout: float | None = None
+    watchdog: float | None = None
+    notify_access: str = "all"
     output: str = "text"
 
 

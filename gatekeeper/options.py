@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gatekeeper.values import Option, duration, flag, limit, not_empty, one_of, pause, whole
 
-COMMANDS = ("wait", "check", "plan", "notify", "kinds", "demo")
+COMMANDS = ("wait", "check", "plan", "run", "notify", "kinds", "demo")
 PREFIX = "GATEKEEPER_"
 DEPENDENCIES = "dependencies"
 MOST = 1_000_000
@@ -50,6 +50,10 @@ GATE: dict[str, GateOption] = {
     "log_format": _gate(one_of("auto", "console", "json"), "console on a terminal, JSON elsewhere", "WORD", "auto"),
     "quiet": _gate(flag, "say nothing but warnings and the end", default="off", short="q"),
     "verbose": _gate(flag, "say every attempt", default="off", short="v"),
+    "start_timeout": _gate(limit, "how long COMMAND may take to say READY=1; 0 = no limit", "D", "0"),
+    "stop_timeout": _gate(limit, "how long COMMAND may take to end, then SIGKILL; 0 = no limit", "D", "0"),
+    "watchdog": _gate(limit, "COMMAND is ended when it is silent (WATCHDOG=1) for so long; 0 = off", "D", "0"),
+    "notify_access": _gate(one_of("none", "main", "exec", "all"), "who may speak for COMMAND", "WORD", "all"),
     "output": _gate(one_of("text", "json"), "for check and plan", "WORD", "text"),
 }
 
@@ -58,6 +62,9 @@ OF_THE_GATE = (
     *("timeout", "attempt_timeout", "interval", "max_interval", "successes", "stable_for"),
     *("any", "on_timeout", "bypass"),
 )
+
+# What is said of a command that is tended.
+OF_THE_TENDED = ("start_timeout", "stop_timeout", "watchdog", "notify_access")
 
 COMMON: dict[str, Option] = {
     "timeout": Option(limit, "how long this dependency may take in all"),

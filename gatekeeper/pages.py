@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gatekeeper.model import Plan, Setting
-from gatekeeper.options import COMMANDS, COMMON, GATE, spelled
+from gatekeeper.options import COMMANDS, COMMON, GATE, OF_THE_TENDED, spelled
 from gatekeeper.probes import KINDS, load
 from gatekeeper.probes._options import options_of
 from gatekeeper.screen import table
@@ -21,6 +21,10 @@ USAGE = {
     ),
     "check": ("[OPTION]... [DEPENDENCY]...", "make one attempt at each dependency; exit 0 or 1"),
     "plan": ("[OPTION]... [DEPENDENCY]...", "print what would be probed and where it came from; probe nothing"),
+    "run": (
+        "[OPTION]... [DEPENDENCY]... -- COMMAND [ARG]...",
+        "hold, then start COMMAND as a child and tend it: signals, zombies, sd_notify",
+    ),
     "notify": (
         r"[OPTION]... [KEY=VALUE]... [\; COMMAND [ARG]...]",
         "say it to $NOTIFY_SOCKET, as systemd-notify does; exit 0 or 1",
@@ -35,11 +39,12 @@ def help_page(command: str | None = None) -> str:
     if command == "notify":
         usage, text = USAGE[command]
         return f"gatekeeper notify {usage}\n{text}\n\n{table(_NOTIFY)}"
-    if command not in ("wait", "check", "plan"):
+    if command not in ("wait", "check", "plan", "run"):
         rows = [[f"  gatekeeper {name} {USAGE[name][0]}".rstrip(), USAGE[name][1]] for name in COMMANDS]
         body = "".join(f"{usage}\n      {text}\n" for usage, text in rows)
         return f"Holds a program's start until what it needs is really there.\n\n{body}\n{_DEPENDENCY}"
-    rows = [["  " + _option(key), f"{row.option.help} [{row.default}]"] for key, row in GATE.items()]
+    shown_ones = {key: row for key, row in GATE.items() if command in ("run", "plan") or key not in OF_THE_TENDED}
+    rows = [["  " + _option(key), f"{row.option.help} [{row.default}]"] for key, row in shown_ones.items()]
     usage, text = USAGE[command]
     return f"gatekeeper {command} {usage}\n{text}\n\n{_DEPENDENCY}\n{table(rows)}"
 

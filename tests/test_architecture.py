@@ -41,8 +41,13 @@ FLOW: dict[str, set[str]] = {
     "turns": set(),
     "signals": set(),
     "resolve": set(),
-    "handover.": set(),
+    "handover.become": set(),
+    "handover.leave": set(),
+    "handover.": {"handover.become"},  # a child is started as we would become it
+    "announce.received": set(),
     "announce.sdnotify": set(),
+    "announce.relay": {"announce.received", "announce.sdnotify"},
+    "lifecycle": set(),
     "announce.s6": set(),
     "declare.": {"declare."},
     "probes": set(),
@@ -64,6 +69,8 @@ FLOW: dict[str, set[str]] = {
     },  # in the verdict's words
     "announce.progress": {"announce.sdnotify", "decide", "log", "screen", "watch"},  # asks a watch where things stand
     "gate": {"announce.progress", "decide", "signals", "watch"},  # puts together what runs in the event loop
+    "tend": {"announce.received", "announce.relay", "announce.sdnotify", "handover.", "lifecycle"},
+    "run": {"announce.", "gate", "handover.", "lifecycle", "log", "signals", "tend"},
     "pages": {"probes", "probes._options", "screen"},
     "demo": set(),
     "__init__": {"declare.line", "gate", "plan"},  # the library face
@@ -72,7 +79,7 @@ FLOW: dict[str, set[str]] = {
     "notify": {"announce.sdnotify"},
     "quick": {"exits", "handover.", "notify", "pages"},
     "cli": {"announce.", "asked", "declare.sources", "declared", "exits", "gate", "handover.", "log", "pages"}
-    | {"screen", "signals", "turns"},
+    | {"run", "screen", "signals", "turns"},
     "__main__": {"cli", "quick"},
 }
 BARE = ("model", "values", "announce.sdnotify", "handover.become")

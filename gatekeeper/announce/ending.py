@@ -32,25 +32,42 @@ ERRNO_OF_FAILED = {
 }
 
 
-def announce(verdict: Verdict, options: GateOptions, logger: Log, notifier: Notifier, *, handing_over: bool) -> Verdict:
-    """Tell everyone, and return the verdict: a file that was asked for and cannot be written keeps the gate shut."""
+def announce(
+    verdict: Verdict,
+    options: GateOptions,
+    logger: Log,
+    notifier: Notifier,
+    *,
+    handing_over: bool = False,
+    tending: bool = False,
+) -> Verdict:
+    """Tell everyone, and return the verdict: a file that was asked for and cannot be written keeps the gate shut.
+
+    With ``tending`` it is not over when the gate opens: who listens for readiness is told by the command's own, later.
+    """
     try:
         _write_files(verdict, options)
     except OSError as error:
         why = f"{error.filename} cannot be written: {error.strerror}"
         verdict = verdict._replace(gate=Gate.CLOSED, cause=Cause.FAULT, summary=why)
         take_back(options)
-    handing_over = handing_over and verdict.gate is Gate.OPEN
+    handing_over, tending = (each and verdict.gate is Gate.OPEN for each in (handing_over, tending))
     # The message of a container that goes on as the command is the command's to leave.
-    problem = tell_termination_log("" if handing_over else _last_words(verdict), options)
+    problem = tell_termination_log("" if handing_over or tending else _last_words(verdict), options)
     if problem:
         logger.note(problem)
     _tell_log(verdict, logger)
     ready = options.notify == "ready" or (options.notify == "auto" and not handing_over)
-    _tell_manager(verdict, notifier, ready=ready, leaving=not handing_over)
-    if options.notify_fd is not None and verdict.gate is Gate.OPEN and (lost := s6.newline_on(options.notify_fd)):
-        logger.note(lost)
+    _tell_manager(verdict, notifier, ready=ready and not tending, leaving=not handing_over and not tending)
+    if verdict.gate is Gate.OPEN and not tending:
+        tell_descriptor(options, logger)
     return verdict
+
+
+def tell_descriptor(options: GateOptions, logger: Log) -> None:
+    """Tell of readiness where s6 looks for it."""
+    if options.notify_fd is not None and (lost := s6.newline_on(options.notify_fd)):
+        logger.note(lost)
 
 
 def announce_fault(verdict: Verdict, options: GateOptions, notifier: Notifier) -> None:
