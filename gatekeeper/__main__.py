@@ -3,6 +3,7 @@
 
 def main() -> None:
     """Run gatekeeper on the arguments of this process."""
+    _leave_at_signals()
     import gc  # noqa: PLC0415 - the front door stays free of imports
     import sys  # noqa: PLC0415 - built in
     import time  # noqa: PLC0415 - built in
@@ -10,7 +11,6 @@ def main() -> None:
     began = time.monotonic()
     _keep_out_the_application()
     gc.disable()  # loading leaves no garbage that is worth looking for
-    _leave_at_signals()
     try:
         if sys.argv[1:2] == ["notify"]:
             from gatekeeper.quick import main as run  # noqa: PLC0415 - the front door stays free of imports

@@ -7,12 +7,12 @@ from gatekeeper import pages
 from gatekeeper.announce import files
 from gatekeeper.declaration import BadDeclarationError, Problem
 from gatekeeper.demo import demo
-from gatekeeper.gate import believe, bypassed, in_loop, looked
+from gatekeeper.gate import bypassed, looked
 from gatekeeper.log import Lines
 from gatekeeper.model import Plan
 from gatekeeper.probes import KINDS
 from gatekeeper.signals import Signals
-from gatekeeper.values import nearest
+from gatekeeper.values import nearest, quoted
 from gatekeeper.verdict import Cause, Verdict
 
 _STDOUT = 1
@@ -35,7 +35,6 @@ def check(plan: Plan, signals: Signals) -> Verdict:
 
 def show_plan(plan: Plan) -> None:
     """Print what would be probed."""
-    in_loop(believe(plan))
     pages.put(pages.as_json(pages.plan_data(plan)) if plan.options.output == "json" else pages.plan_page(plan))
 
 
@@ -48,7 +47,7 @@ def show_kinds(argv: list[str]) -> None:
         return
     if argv[0] not in KINDS:
         hint = nearest(argv[0], KINDS) or f"; known are {', '.join(KINDS)}"
-        raise BadDeclarationError([Problem("kinds", f"unknown kind {argv[0]}{hint}")])
+        raise BadDeclarationError([Problem("kinds", f"unknown kind {quoted(argv[0])}{hint}")])
     pages.put(pages.kind_page(argv[0]))
 
 

@@ -7,7 +7,7 @@ in any of them ends in the status of a fault, with the gate shut.
 import errno
 import os
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from typing import NamedTuple, NoReturn
 
@@ -20,7 +20,7 @@ from gatekeeper.declare.sources import our_variables
 from gatekeeper.declared import declared
 from gatekeeper.exits import EX_NOT_READY, EX_OK, EX_SIGNAL, EX_SOFTWARE, EX_TIMEOUT, EX_UNAVAILABLE, EX_USAGE
 from gatekeeper.gate import FaultError, bypassed, fault_of, faulty, held
-from gatekeeper.handover.become import Stock, become, lacking, secure_standard_descriptors, take_stock
+from gatekeeper.handover.become import Failure, Stock, become, lacking, secure_standard_descriptors, take_stock
 from gatekeeper.handover.leave import leave
 from gatekeeper.log import Lines, Log
 from gatekeeper.model import GateOptions, Plan
@@ -28,7 +28,7 @@ from gatekeeper.options import COMMANDS
 from gatekeeper.screen import open_screen
 from gatekeeper.signals import EndedError, Signals
 from gatekeeper.turns import make_room
-from gatekeeper.values import nearest
+from gatekeeper.values import nearest, safe_target
 from gatekeeper.verdict import Cause, Gate, Verdict
 
 NOTIFY_SOCKET = "NOTIFY_SOCKET"
@@ -48,6 +48,7 @@ def main(began: float) -> NoReturn:
     The deadline counts from ``began``, a moment of the monotonic clock: loading us is part of the wait.
     """
     status = EX_SOFTWARE
+    sys.unraisablehook = lambda _: None  # what fails while it is cleared away has failed before, and has been told
     try:
         status = _guarded(began)
     finally:
@@ -72,35 +73,36 @@ def _guarded(began: float) -> int:
 def _run(argv: list[str], start: Start) -> int:
     name = argv[0] if argv else ""
     if name in ("-h", "--help", "help"):
-        return _help(None)
-    if name == "--version":
-        from gatekeeper import __version__, pages  # noqa: PLC0415 - for this one command
-
-        pages.put(f"gatekeeper {__version__}\n")
-        return EX_OK
-    if name in COMMANDS:
-        return _held(name, argv[1:], start) if name in ("wait", "run") else _answered(name, argv[1:], start.lines)
-    what = f"unknown command {name}" if name else "no command"
-    hint = f"; write gatekeeper wait {name}" if "://" in name else nearest(name, COMMANDS)
+        name = "help"
+    if name in (*COMMANDS, "help", "--version"):
+        return _held(name, argv[1:], start) if name in ("wait", "run") else _answered(name, argv[1:], start)
+    shown = safe_target(name)  # which may be a dependency with a password in it
+    what = f"unknown command {shown}" if name else "no command"
+    hint = f"; write gatekeeper wait {shown}" if "://" in name else nearest(name, COMMANDS)
     known = ", ".join(COMMANDS)
     start.lines.write(f"gatekeeper: {what}{hint or f'; known are {known}'}\n", patient=True)
     return EX_USAGE
 
 
-def _answered(name: str, argv: list[str], lines: Lines) -> int:
+def _answered(name: str, argv: list[str], start: Start) -> int:
     """Run a command that answers on stdout and hands nothing over."""
     try:
-        return _asked(name, argv, lines)
+        if name == "help":
+            return _help(None)
+        if name == "--version":
+            return _version()
+        return _asked(name, argv, start)
     except BadDeclarationError as error:
-        log.tell_problems(lines, error.problems)
+        log.tell_problems(start.lines, error.problems)
+        _report_refusal(error)
         return EX_USAGE
     except OSError as error:  # a full disk, most likely
         where = error.filename or "standard output"
-        lines.write(f"gatekeeper: {where} cannot be written: {error.strerror}\n", patient=True)
+        start.lines.write(f"gatekeeper: {where} cannot be written: {error.strerror}\n", patient=True)
         return EX_SOFTWARE
 
 
-def _asked(name: str, argv: list[str], lines: Lines) -> int:
+def _asked(name: str, argv: list[str], start: Start) -> int:
     from gatekeeper import asked  # noqa: PLC0415 - no wait loads it
 
     signals = Signals()
@@ -110,7 +112,7 @@ def _asked(name: str, argv: list[str], lines: Lines) -> int:
             return EX_OK
         if name == "demo":
             return asked.show_demo(argv)
-        plan = declared(name, argv).plan
+        plan = declared(name, argv, start.stock.descriptors).plan
         if plan is None:
             return _help(name)
         if name == "plan":
@@ -118,10 +120,17 @@ def _asked(name: str, argv: list[str], lines: Lines) -> int:
             return EX_OK
     verdict = asked.check(plan, signals)
     if verdict.cause is Cause.FAULT:
-        lines.write(f"gatekeeper: {verdict.summary}\n", patient=True)
+        start.lines.write(f"gatekeeper: {verdict.summary}\n", patient=True)
     if verdict.cause in (Cause.SIGNAL, Cause.FAULT):
         return _status(verdict, signals)
     return EX_OK if verdict else EX_NOT_READY
+
+
+def _version() -> int:
+    from gatekeeper import __version__, pages  # noqa: PLC0415 - for this one command
+
+    pages.put(f"gatekeeper {__version__}\n")
+    return EX_OK
 
 
 def _help(command: str | None) -> int:
@@ -137,7 +146,7 @@ def _held(name: str, argv: list[str], start: Start) -> int:
     notifier = Notifier(os.environ.get(NOTIFY_SOCKET))
     try:
         with signals.lethal():
-            plan, command = declared(name, argv)
+            plan, command = declared(name, argv, start.stock.descriptors)
     except BadDeclarationError as error:
         return _refused(error, start.lines, notifier)
     if plan is None:
@@ -165,10 +174,16 @@ def _through(plan: Plan, command: tuple[str, ...] | None, signals: Signals, noti
         verdict = held(plan, progress, signals, start.began)
     failure = lacking(command, os.environ) if verdict and command else None
     if failure:
-        verdict = verdict._replace(gate=Gate.CLOSED, cause=Cause.FAILED, summary=failure.reason)
+        verdict = _by_failure(verdict, failure)
     elif verdict and signals.received is not None:
         verdict = _by_signal(verdict)
-    verdict = ending.announce(verdict, plan.options, logger, notifier, handing_over=command is not None)
+    try:
+        with (
+            signals.lethal() if verdict else nullcontext()
+        ):  # whoever reads a pipe may take its time, and a signal may not
+            verdict = ending.announce(verdict, plan.options, logger, notifier, handing_over=command is not None)
+    except EndedError:
+        verdict = _taken_back(verdict, plan.options, logger, notifier)
     if failure:
         return failure.status
     if verdict.gate is Gate.CLOSED:
@@ -176,11 +191,9 @@ def _through(plan: Plan, command: tuple[str, ...] | None, signals: Signals, noti
     if command is None:
         return EX_OK
     logger.say("info", log.HANDOVER, command=command[0])
-    if (received := signals.last_look()) is not None:
-        ending.announce(_by_signal(verdict), plan.options, logger, notifier, handing_over=False)
-        ending.take_back(plan.options)
-        return EX_SIGNAL + received
-    return _handed_over(command, plan.options, start.stock, logger, notifier)
+    if signals.last_look() is not None:
+        return _status(_taken_back(verdict, plan.options, logger, notifier), signals)
+    return _handed_over(command, verdict, plan.options, start.stock, logger, notifier)
 
 
 def _tended(plan: Plan, command: tuple[str, ...] | None, signals: Signals, notifier: Notifier, start: Start) -> int:
@@ -209,14 +222,27 @@ def _refused(error: BadDeclarationError, lines: Lines, notifier: Notifier) -> in
     """Say what is wrong with a declaration wherever a reason is looked for."""
     log.tell_problems(lines, error.problems)
     options = error.options or GateOptions()
-    text = f"bad declaration, nothing was probed: {'; '.join(map(str, error.problems))}"
+    text = _refusal(error)
+    with suppress(OSError):  # it is the declaration that is to be mended first
+        ending.take_back(options)
     ending.tell_termination_log(text + "\n", options)
-    if options.report and not files.check_writable(options.report):
-        with suppress(OSError):  # it is the declaration that is to be mended first
-            files.write_report(options.report, Verdict(Gate.CLOSED, Cause.FAILED, text, datetime.now(UTC), 0.0, ()))
+    _report_refusal(error)
     if options.notify != "off":
         notifier.failure(errno.EINVAL, text)
     return EX_USAGE
+
+
+def _refusal(error: BadDeclarationError) -> str:
+    return f"bad declaration, nothing was probed: {'; '.join(map(str, error.problems))}"
+
+
+def _report_refusal(error: BadDeclarationError) -> None:
+    """Write the report that was asked for, as far as that was said in words that can be understood."""
+    path = error.options.report if error.options else None
+    if path and not files.check_writable(path):
+        verdict = Verdict(Gate.CLOSED, Cause.FAILED, _refusal(error), datetime.now(UTC), 0.0, ())
+        with suppress(OSError):  # it is the declaration that is to be mended first
+            files.write_report(path, verdict, ending.LAST_PATIENCE)
 
 
 def _prepare(options: GateOptions, notifier: Notifier, logger: Log) -> None:
@@ -228,17 +254,27 @@ def _prepare(options: GateOptions, notifier: Notifier, logger: Log) -> None:
     ending.take_back(options)
 
 
+def _by_failure(verdict: Verdict, failure: Failure) -> Verdict:
+    return verdict._replace(gate=Gate.CLOSED, cause=Cause.FAILED, summary=failure.reason)
+
+
 def _by_signal(verdict: Verdict) -> Verdict:
     return verdict._replace(gate=Gate.CLOSED, cause=Cause.SIGNAL)
 
 
-def _handed_over(command: tuple[str, ...], options: GateOptions, stock: Stock, logger: Log, notifier: Notifier) -> int:
+def _taken_back(verdict: Verdict, options: GateOptions, logger: Log, notifier: Notifier) -> Verdict:
+    """Tell everyone that a signal came after they were told of an open gate."""
+    ending.take_back(options)
+    return ending.announce(_by_signal(verdict), options, logger, notifier)
+
+
+def _handed_over(
+    command: tuple[str, ...], verdict: Verdict, options: GateOptions, stock: Stock, logger: Log, notifier: Notifier
+) -> int:
     """Become the command; return only where it could not be executed."""
     failure = become(command, os.environ, stock, _not_for(options))
     ending.take_back(options)
-    logger.say("error", log.CLOSED, summary=failure.reason, cause=Cause.FAILED.value)
-    ending.tell_termination_log(failure.reason + "\n", options)
-    notifier.failure(errno.ENOEXEC, failure.reason)
+    ending.announce(_by_failure(verdict, failure), options, logger, notifier)
     return failure.status
 
 

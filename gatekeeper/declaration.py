@@ -24,9 +24,13 @@ class BadDeclarationError(ValueError):
 
     def __init__(self, problems: list[Problem], options: GateOptions | None = None) -> None:
         """Take the problems, in the order in which they were found, and the options that were good."""
+        super().__init__(problems, options)
         self.problems = tuple(problems)
         self.options = options
-        super().__init__("\n".join(map(str, problems)))
+
+    def __str__(self) -> str:
+        """Return every problem, a line each."""
+        return "\n".join(map(str, self.problems))
 
 
 class Given(NamedTuple):

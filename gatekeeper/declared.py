@@ -4,7 +4,7 @@ Looks at files and descriptors that are to be written in the end, and changes no
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from gatekeeper.announce import files
@@ -23,8 +23,11 @@ class Declared(NamedTuple):
     command: tuple[str, ...] | None
 
 
-def declared(command_name: str, argv: Sequence[str]) -> Declared:
-    """Return what the arguments of one of our commands declare; raises `BadDeclarationError`."""
+def declared(command_name: str, argv: Sequence[str], given: Collection[int] = ()) -> Declared:
+    """Return what the arguments of one of our commands declare; raises `BadDeclarationError`.
+
+    ``given`` are the descriptors that the process was given.
+    """
     problems: list[Problem] = []
     arguments = parse_arguments(argv, problems, os.environ)
     if arguments.wants_help:
@@ -41,22 +44,27 @@ def declared(command_name: str, argv: Sequence[str]) -> Declared:
         ]
     sources = gather(arguments.source, os.environ, problems)
     plan = make_plan(sources, problems)
-    if problems := _unusable(plan.options):
+    if problems := _unusable(plan.options, given):
         raise BadDeclarationError(problems, plan.options)
     return Declared(plan, arguments.command)
 
 
-def _unusable(options: GateOptions) -> list[Problem]:
+def _unusable(options: GateOptions, given: Collection[int]) -> list[Problem]:
     """Return what can be told of files and descriptors before anything is probed."""
     problems = [
         Problem(spelled(key), problem)
         for key, path in (("report", options.report), ("ready_file", options.ready_file))
         if path and (problem := files.check_writable(path) or (key == "ready_file" and files.check_removable(path)))
     ]
-    if options.notify_fd is not None:
-        try:
-            os.fstat(options.notify_fd)
-        except OSError:
-            what = f"descriptor {options.notify_fd} is not open: name the one that the supervisor passed"
-            problems.append(Problem(spelled("notify_fd"), what))
+    if options.notify_fd is not None and options.notify_fd not in given:
+        what = f"descriptor {options.notify_fd} is not open: name the one that the supervisor passed"
+        problems.append(Problem(spelled("notify_fd"), what))
+    written = {"report": options.report, "ready_file": options.ready_file, "termination_log": options.termination_log}
+    places = [(key, os.path.realpath(path)) for key, path in written.items() if path and path != "off"]
+    problems += [
+        Problem(spelled(key), f"is the file of {spelled(other)} too: name another")
+        for index, (key, path) in enumerate(places)
+        for other, same in places[:index]
+        if path == same and not path.startswith(("/dev/", "/proc/"))
+    ]
     return problems

@@ -137,8 +137,13 @@ def open_log(options: GateOptions, lines: Lines) -> Log:
 def tell_problems(lines: Lines, problems: tuple[Problem, ...]) -> None:
     """Write every problem of a declaration, a line each."""
     head = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
-    text = "".join(f"{problem}\n" for problem in problems)
+    text = "".join(f"{_printable(str(problem))}\n" for problem in problems)
     lines.write(f"gatekeeper: {head}, nothing was probed\n{text}", patient=True)
+
+
+def _printable(text: str) -> str:
+    """Return text that steers no terminal: what was declared may hold anything."""
+    return "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text)
 
 
 def _fields(report: Report) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Every record here is frozen. Data passes between the steps as these records and as nothing else.
 """
 
-from collections.abc import Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from enum import StrEnum
 from typing import NamedTuple, Protocol, Self
 
@@ -59,7 +59,8 @@ class Outcome(NamedTuple):
     ``detail`` is one line for people, without secrets and without the body of an answer. ``cheap`` says that a kernel
     gave the answer (nobody had to work for it, so it may be asked again soon). ``retry_after`` is the time in seconds
     that the answer itself asked for. ``gone`` is true only where the thing is definitely not there (refused, no such
-    name, no such object). ``mark`` is what must not change while a ready outcome is watched for stability.
+    name, no such object). ``mark`` is what must not change while a ready outcome is watched for stability. ``confirm``
+    finds out whether what counts as gone certainly is, where the answer alone leaves a doubt that only matters then.
     """
 
     state: State
@@ -69,6 +70,7 @@ class Outcome(NamedTuple):
     retry_after: float | None = None
     gone: bool = False
     mark: Hashable = None
+    confirm: Callable[[], Awaitable[bool]] | None = None
 
 
 def ready(detail: str = "", *, reason: Reason = Reason.READY, mark: Hashable = None) -> Outcome:
@@ -101,9 +103,9 @@ class Signal(Protocol):
 class Probe(Protocol):
     """One kind with its options: what can be attempted.
 
-    A probe may also have ``watch() -> Signal | None``; the pace then attempts again at a change instead of polling. And
-    it may have ``async refuted() -> str | None``, asked once before anything is attempted: what is wrong with the
-    declaration, where only the world can tell (no port is declared, and DNS knows of none).
+    A probe may also have ``async watch() -> Signal | None``; the pace then attempts again at a change instead of
+    polling. And it may have ``async refuted() -> str | None``, asked once before anything is attempted: what is wrong
+    with the declaration, where only the world can tell (no port is declared, and DNS knows of none).
     """
 
     async def attempt(self) -> Outcome:

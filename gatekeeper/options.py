@@ -5,7 +5,7 @@ Arguments, variables and plan files spell the same names; the help text and ``ga
 
 from typing import NamedTuple
 
-from gatekeeper.values import Option, duration, flag, limit, not_empty, one_of, pause, whole
+from gatekeeper.values import Option, duration, flag, limit, not_empty, one_of, pause, reason, whole
 
 COMMANDS = ("wait", "check", "plan", "run", "notify", "kinds", "demo")
 PREFIX = "GATEKEEPER_"
@@ -41,7 +41,7 @@ GATE: dict[str, GateOption] = {
     "stable_for": _gate(duration, "and for so long", "D", "0"),
     "any": _gate(flag, "open as soon as one dependency is ready", default="all"),
     "on_timeout": _gate(one_of("fail", "continue"), "at the deadline: fail, or open all the same", "WORD", "fail"),
-    "bypass": _gate(not_empty, "open at once, probe nothing, and say why", "REASON", "off"),
+    "bypass": _gate(reason, "open at once, probe nothing, and say why", "REASON", "off"),
     "notify": _gate(one_of("auto", "ready", "status", "off"), "what $NOTIFY_SOCKET is told", "WORD", "auto"),
     "notify_fd": _gate(whole(3, MOST), "s6 readiness: a newline on this descriptor when the gate opens", "N", "none"),
     "ready_file": _gate(not_empty, "written when the gate opens, removed at the start", "FILE", "none"),
@@ -79,6 +79,10 @@ COMMON: dict[str, Option] = {
     "after": Option(not_empty, "not attempted before these are ready", many=True, commas=True),
     "need": Option(whole(1, MOST), "of its alternatives, how many must be ready"),
 }
+
+
+# What counts where a dependency does not say it; of the others, the gate's value counts.
+COMMON_DEFAULTS = {"delay": "0", "optional": "no", "invert": "no", "after": "none", "need": "1"}
 
 
 def variable(key: str) -> str:

@@ -8,7 +8,7 @@ cent of the wait and a struggling dependency is left alone.
 """
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import TYPE_CHECKING
 
 from gatekeeper.model import Dependency, Outcome, Probe, Reason, Signal, State, ready, waiting
@@ -52,7 +52,7 @@ async def pace(
         rules = rules._replace(successes=1, stable_for=0.0, delay=0.0)
     watch = getattr(probe, "watch", None)
     # Made before the first attempt, so that no change falls between the two.
-    signal: Signal | None = watch() if watch and not once else None
+    signal: Signal | None = await _watched(watch, rules.attempt_timeout) if watch and not once else None
     run = _Run(probe, rules, turns, tell, signal, until, 0.0 if once else CERTAIN_AFTER)
     try:
         await asyncio.sleep(rules.delay)
@@ -63,6 +63,17 @@ async def pace(
     finally:
         if signal:
             signal.close()
+
+
+async def _watched(watch: Callable[[], Awaitable[Signal | None]], limit: float | None) -> Signal | None:
+    """Return the signal; none where the file system does not answer, which the attempt will tell."""
+    try:
+        async with asyncio.timeout(limit) as bound:
+            return await watch()
+    except TimeoutError:
+        if not bound.expired():
+            raise
+        return None
 
 
 async def _again(run: "_Run", outcome: Outcome) -> Outcome:
@@ -125,7 +136,10 @@ class _Run:
     async def _limited(self) -> Outcome:
         try:
             async with asyncio.timeout(self._rules.attempt_timeout) as bound:
-                return await self._probe.attempt()
+                outcome = await self._probe.attempt()
+                if self._rules.invert and outcome.gone and outcome.confirm:
+                    outcome = outcome._replace(gone=await outcome.confirm())
+                return outcome
         except TimeoutError as error:
             if not bound.expired():
                 raise
@@ -181,7 +195,7 @@ class _Run:
         if rules.max_interval is not None:
             pause = min(pause, rules.max_interval)
         if outcome.reason is Reason.NOT_STABLE and self._streak >= rules.successes:
-            pause = min(pause, self._since + rules.stable_for - self._now())
+            pause = max(min(pause, self._since + rules.stable_for - self._now()), rules.interval or 0.0)
         return max(pause, 0.0)
 
     def _as_asked(self, seconds: float) -> float:

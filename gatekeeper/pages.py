@@ -5,10 +5,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from gatekeeper.model import Plan, Setting
-from gatekeeper.options import COMMANDS, COMMON, GATE, OF_THE_TENDED, spelled
+from gatekeeper.model import Dependency, Plan, Setting
+from gatekeeper.options import COMMANDS, COMMON, COMMON_DEFAULTS, GATE, OF_THE_TENDED, spelled
 from gatekeeper.probes import KINDS, load
-from gatekeeper.probes._options import options_of
+from gatekeeper.probes._options import defaults_of, options_of
 from gatekeeper.screen import table
 from gatekeeper.values import shown
 from gatekeeper.verdict import Verdict
@@ -82,7 +82,9 @@ def plan_page(plan: Plan) -> str:
     """Return every dependency with every value and its origin, then the gate's."""
     text = ""
     for dependency in plan.dependencies:
-        text += f"{dependency.name}: {dependency.target} ({dependency.origin})\n{_settings(dependency.settings)}\n"
+        text += (
+            f"{dependency.name}: {dependency.target} ({dependency.origin})\n{_settings(_all_settings(dependency))}\n"
+        )
     return f"{text}gate:\n{_settings(plan.settings)}"
 
 
@@ -96,12 +98,24 @@ def plan_data(plan: Plan) -> dict[str, Any]:
                 "target": dependency.target,
                 "required": not dependency.optional,
                 "origin": dependency.origin,
-                "options": _data(dependency.settings),
+                "options": _data(_all_settings(dependency)),
             }
             for dependency in plan.dependencies
         ],
         "gate": _data(plan.settings),
     }
+
+
+def _all_settings(dependency: Dependency) -> list[Setting]:
+    """Return the settings of a dependency and what counts for those that were not made."""
+    made = {setting.key for setting in dependency.settings}
+    defaults = dict(COMMON_DEFAULTS)
+    for kind in dict.fromkeys(alternative.kind for alternative in dependency.alternatives):
+        defaults |= defaults_of(load(kind))
+    return [
+        *dependency.settings,
+        *(Setting(key, text, "default") for key, text in defaults.items() if key not in made),
+    ]
 
 
 def kinds_page() -> str:
@@ -114,7 +128,8 @@ def kinds_page() -> str:
 def kind_page(kind: str) -> str:
     """Return one kind with its options, its own and those that every kind takes, and an example."""
     maker = load(kind)
-    own = [["  " + name, option.help] for name, option in options_of(maker).items()]
+    defaults = defaults_of(maker)
+    own = [["  " + name, f"{option.help} [{defaults[name]}]"] for name, option in options_of(maker).items()]
     common = [["  " + name, option.help] for name, option in COMMON.items()]
     shared = f"every kind takes:\n{table(common)}"
     return f"{kind}: {_first_line(maker)}\n\n  {maker.EXAMPLE}\n\n{kind} takes:\n{table(own)}\n{shared}"

@@ -14,6 +14,7 @@ from gatekeeper.probes._options import BadOptionsError, options_of
 from gatekeeper.values import BadValueError, Option, nearest, safe_target
 
 OPTIONAL_TIMEOUT = "10s"
+_TYPO = 0.8  # how near a word must be to one of ours that it is no secret
 _INHERITED = ("attempt_timeout", "interval", "max_interval", "successes", "stable_for")
 
 
@@ -40,7 +41,7 @@ def _gate_options(sources: Sequence[Source], problems: list[Problem]) -> tuple[G
         for given in source.settings:
             row = GATE.get(given.key)
             if row is None:
-                known = [*GATE, "dependencies"]
+                known = [*(key for key in GATE if key != "file"), "dependencies"]  # a file names no other
                 problems.append(Problem(given.place, f"unknown option{nearest(given.key, known) or _known(known)}"))
                 continue
             value = _read(row.option, given, problems)
@@ -57,7 +58,7 @@ def _by_name(sources: Sequence[Source], gate: Mapping[str, Setting], problems: l
     for source in reversed(sources):
         here: dict[str, Declaration] = {}
         for declaration in source.dependencies:
-            name = declaration.name or "|".join(safe_target(target.url) for target in declaration.targets)
+            name = _name(declaration)
             if name in here:
                 first = here[name].origin
                 problems.append(
@@ -65,8 +66,22 @@ def _by_name(sources: Sequence[Source], gate: Mapping[str, Setting], problems: l
                 )
                 _dependency(name, declaration, gate, problems)  # for what else is wrong with it
             here.setdefault(name, declaration)
+            if name in named and _targets(named[name]) != _targets(declaration) and not declaration.name:
+                other = named[name].origin
+                what = f"looks like {other} where nothing secret is shown, and is another: name it, as in NAME=TARGET"
+                problems.append(Problem(declaration.origin, what))
         named.update(here)
     return named
+
+
+def _name(declaration: Declaration) -> str:
+    """Return the name that was given, or what may be shown of the target; the place where there is no usable one."""
+    shown = "|".join(safe_target(target.url) for target in declaration.targets)
+    return declaration.name or shown or declaration.origin
+
+
+def _targets(declaration: Declaration) -> list[str]:
+    return [target.url for target in declaration.targets]
 
 
 def _dependency(
@@ -78,11 +93,19 @@ def _dependency(
     alternatives = [_alternative(target, own, problems) for target in text.targets]
     values, settings = _common(common, gate, problems)
     own_settings = [made[1] for made in alternatives if made]
-    if values.get("need", 1) > len(text.targets):
+    if not text.targets:  # that has been told; which options there are depends on the kind
+        known = sorted({key for kind in KINDS for key in options_of(load(kind))} | COMMON.keys())
+        problems.extend(
+            Problem(each.place, f"no kind has an option {each.key}{nearest(each.key, known)}")
+            for each in own
+            if each.key not in known and any(each.values)
+        )
+    elif values.get("need", 1) > len(text.targets):
         place = common["need"].place
         problems.append(Problem(place, f"{values['need']} are needed of {len(text.targets)}: write at most that many"))
     if not common.keys().isdisjoint(("interval", "max_interval")):
         _check_pauses(values, common["max_interval"].place if "max_interval" in common else text.origin, problems)
+    problems += [Problem(place, what) for place, what in _contradictions(values, alternatives, gate, text)]
     if len(problems) > before:
         return None
     return Dependency(
@@ -92,6 +115,23 @@ def _dependency(
         settings=(*settings, *dict.fromkeys(setting for each in own_settings for setting in each)),
         **values,
     )
+
+
+def _contradictions(
+    values: Mapping[str, Any],
+    made: Sequence[tuple[Alternative, tuple[Setting, ...]] | None],
+    gate: Mapping[str, Setting],
+    text: Declaration,
+) -> list[tuple[str, str]]:
+    """Return what no attempt could ever satisfy: where, and what would be right."""
+    probes = [each[0].probe for each in made if each]
+    limit = values.get("attempt_timeout", _quiet(COMMON["attempt_timeout"], (gate["attempt_timeout"].text,)))
+    found = []
+    if values.get("invert") and any(getattr(probe, "absent", False) for probe in probes):
+        found.append((text.origin, "absent and invert undo each other: keep one"))
+    if isinstance(limit, float) and any((getattr(probe, "linger", None) or 0) >= limit for probe in probes):
+        found.append((text.origin, "linger is no shorter than attempt_timeout, so that no attempt can end: change one"))
+    return found
 
 
 def _common(
@@ -143,17 +183,17 @@ def _alternative(
     return None if unknown else (Alternative(kind, safe_target(target.url), probe, target.place), settings)
 
 
-def _unknown_option(kind: str, given: Given, known: Mapping[str, Option]) -> Problem:
+def _unknown_option(kind: str, given: Given, known: Iterable[str]) -> Problem:
     key = given.key
     if key in COMMON:
         return Problem(given.place, f"{key} is said of the dependency, not of one of its alternatives")
     words = [*known, *COMMON]
-    hint = nearest(key, words)
-    if not hint and not any(value.strip("=") for value in given.values):
+    if not any(value.strip("=") for value in given.values) and not nearest(key, words, cutoff=_TYPO):
         # It may be the end of a secret whose quotes were forgotten: header=Authorization: Basic dXNlcg==
         place = given.place.removesuffix(f": {key}")
         what = f"{kind} has no such flag (it is not shown): put quotes around a value with spaces"
         return Problem(place, f"{what}{_known(words)}")
+    hint = nearest(key, words)
     return Problem(given.place, f"{kind} has no option {key}{hint or _known(words)}")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import unicodedata
 from collections.abc import Sequence
 
 from gatekeeper.log import STDERR, Lines, Log
@@ -12,7 +13,7 @@ from gatekeeper.verdict import Report
 _MARKS = {State.READY: "✓", State.WAITING: "…", State.FAILED: "✗", State.SKIPPED: "-"}
 _PLAIN_MARKS = {State.READY: "+", State.WAITING: ".", State.FAILED: "x", State.SKIPPED: "-"}
 _COLOURS = {State.READY: "32", State.WAITING: "33", State.FAILED: "31", State.SKIPPED: "2"}
-_HIDE_CURSOR, _SHOW_CURSOR, _CLEAR_BELOW = "\x1b[?25l", "\x1b[?25h", "\x1b[J"
+_CLEAR_BELOW = "\x1b[J"
 _NARROWEST = 20
 _NAME_WIDTH = 32
 
@@ -32,29 +33,27 @@ class Screen:
         """Take the sink and the terminal whose size counts."""
         self._lines, self._descriptor = lines, descriptor
         self._colours, self._unicode = colours, unicode
-        self._height = 0
+        self._painted: list[int] = []
 
     def paint(self, reports: Sequence[Report], waited: float, timeout: float | None) -> None:
         """Show where everything stands, over what was shown before."""
         columns, rows = self._size()
-        block = [line[: columns - 1] for line in self._block(reports, waited, timeout, rows)]
+        block = [_cut(line, columns - 1) for line in self._block(reports, waited, timeout, rows)]
         painted = [
             self._coloured(line, report) for line, report in zip(block, [None, *self._order(reports)], strict=False)
         ]
         painted += block[len(painted) :]
-        up = f"\x1b[{self._height}F" if self._height else ""
-        self._height = len(painted)
-        self._lines.write(f"{_HIDE_CURSOR}{up}" + "".join(f"{line}\x1b[K\n" for line in painted) + _CLEAR_BELOW)
-
-    def close(self) -> None:
-        """Leave what is shown and give the cursor back."""
-        self._lines.write(_SHOW_CURSOR, patient=True)
+        # Where the window has become narrower, lines that were wider take more rows now.
+        height = sum(max(1, -(-cells // columns)) for cells in self._painted)
+        up = f"\x1b[{height}F" if height else ""
+        self._painted = [_cells(line) for line in block]
+        self._lines.write(up + "".join(f"{line}\x1b[K\n" for line in painted) + _CLEAR_BELOW)
 
     def _block(self, reports: Sequence[Report], waited: float, timeout: float | None, rows: int) -> list[str]:
         ready = sum(report.state is State.READY for report in reports)
         left = "no deadline" if timeout is None else f"{shown(timeout - waited) if timeout > waited else '0s'} left"
         lines = [f"{ready} of {len(reports)} ready, waited {shown(waited)}, {left}"]
-        width = min(max((len(_clean(report.name)) for report in reports), default=0), _NAME_WIDTH)
+        width = min(max((_cells(_clean(report.name)) for report in reports), default=0), _NAME_WIDTH)
         fitting = max(rows - 3, 1)
         shown_ones = self._order(reports)[:fitting]
         lines += [self._row(report, width) for report in shown_ones]
@@ -70,7 +69,7 @@ class Screen:
 
     def _row(self, report: Report, width: int) -> str:
         mark = (_MARKS if self._unicode else _PLAIN_MARKS)[report.state]
-        name = _clean(report.name)[:width].ljust(width)
+        name = _padded(_cut(_clean(report.name), width), width)
         attempts = f"{report.attempts} attempt{'' if report.attempts == 1 else 's'}"
         return f"  {mark} {name}  {shown(report.waited):>6}  {attempts:>12}  {_clean(report.why)}"
 
@@ -91,11 +90,38 @@ class Screen:
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Return rows as aligned columns; the first row is the head."""
     clean = [[_clean(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in clean) for column in range(len(clean[0]))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in clean)
+    widths = [max(_cells(row[column]) for row in clean) for column in range(len(clean[0]))]
+    lines = ("  ".join(_padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in clean)
     return "\n".join(lines) + "\n"
 
 
 def _clean(text: str) -> str:
     """Return text without anything that would steer a terminal."""
     return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def _cells(text: str) -> int:
+    """Return how many cells of a terminal a text takes (Unicode Standard Annex 11): two for what is wide."""
+    return len(text) if text.isascii() else sum(map(_cells_of, text))
+
+
+def _cells_of(mark: str) -> int:
+    if unicodedata.category(mark) in ("Mn", "Me"):  # it stands over the one before
+        return 0
+    return 2 if unicodedata.east_asian_width(mark) in "WF" else 1
+
+
+def _cut(text: str, most: int) -> str:
+    """Return as much of a text as fits into so many cells."""
+    if len(text) <= most and text.isascii():
+        return text
+    taken = 0
+    for index, mark in enumerate(text):
+        taken += _cells_of(mark)
+        if taken > most:
+            return text[:index]
+    return text
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _cells(text))

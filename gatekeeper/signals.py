@@ -35,6 +35,7 @@ class Signals:
             if number in _MAY_BE_IGNORED and signal.getsignal(number) is signal.SIG_IGN:
                 continue
             signal.signal(number, self._note)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would take the exit statuses of commands away
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
     @contextmanager

@@ -21,7 +21,8 @@ class BadValueError(ValueError):
 
 
 def quoted(text: str) -> str:
-    """Return text as an error message may show it: on one line, printable, cut at 60 characters."""
+    """Return text as an error message may show it: on one line, printable, cut at 60 characters, no URL's secrets."""
+    text = safe_target(text) if "://" in text else text
     short = text if len(text) <= 60 else text[:57] + "…"  # noqa: PLR2004 - the width that the docstring names
     return repr(short)
 
@@ -114,6 +115,17 @@ def not_empty(text: str) -> str:
     return text
 
 
+def reason(text: str) -> str | None:
+    """Return one line that says why; a word for no, which is what stands for it elsewhere, gives None."""
+    words = " ".join(text.split())
+    if words.lower() in _NO:
+        return None
+    if not words or not words.isprintable():
+        message = "says no reason: write why in a line, or leave it out"
+        raise BadValueError(message)
+    return words
+
+
 def raw(text: str) -> bytes:
     """Return the bytes that were typed: what was no UTF-8 has come with surrogate escapes; raises `BadValueError`."""
     try:
@@ -123,12 +135,15 @@ def raw(text: str) -> bytes:
         raise BadValueError(message) from None
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
-    """Return ``; did you mean X?`` for the nearest of the known words, or nothing where none is near."""
+def nearest(word: str, words: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """Return ``; did you mean X?`` for the nearest of the known words, or nothing where none is near.
+
+    ``cutoff`` is how near, from 0 to 1 (difflib.SequenceMatcher.ratio).
+    """
     from difflib import get_close_matches  # noqa: PLC0415 - loaded for a typo only
 
     spelled = {each.lower(): each for each in words}
-    found = get_close_matches(word.lower(), list(spelled), n=1, cutoff=0.6)
+    found = get_close_matches(word.lower(), list(spelled), n=1, cutoff=cutoff)
     return f"; did you mean {spelled[found[0]]}?" if found else ""
 
 

@@ -78,6 +78,9 @@ class Watch:
         except TimeoutError:
             if not bound.expired():
                 raise
+            for ward in self._wards.values():
+                if ward.dependency.optional and ward.state is State.WAITING:
+                    self._skip(ward)
             return at_deadline(self.plan, self.reports())
         finally:
             self._over = True
@@ -85,7 +88,7 @@ class Watch:
 
     async def once(self) -> list[Report]:
         """Make one attempt at each dependency, whatever its order, and return the reports."""
-        tasks = [asyncio.create_task(self._alternatives(ward, once=True)) for ward in self._wards.values()]
+        tasks = [asyncio.create_task(self._look(ward)) for ward in self._wards.values()]
         try:
             async with asyncio.timeout_at(self._deadline) as bound:
                 await asyncio.gather(*tasks)
@@ -95,6 +98,15 @@ class Watch:
         finally:
             await _let_go(tasks)
         return self.reports()
+
+    async def _look(self, ward: Standing) -> None:
+        try:
+            async with asyncio.timeout(ward.dependency.timeout) as bound:
+                await self._alternatives(ward, once=True)
+        except TimeoutError:
+            if not bound.expired():
+                raise
+        ward.ended = self.waited
 
     async def _decision(self, so_far: Callable[[Plan, Sequence[Report]], T | None]) -> T:
         while True:

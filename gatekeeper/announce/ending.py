@@ -18,7 +18,10 @@ from gatekeeper.model import GateOptions, Reason, State
 from gatekeeper.verdict import Cause, Gate, Verdict
 
 TERMINATION_LOG = "/dev/termination-log"
-BARRIER = 0.25  # seconds; a receiver that does not know BARRIER costs all of it, once
+# Seconds; a receiver that knows no BARRIER costs all of it, once. A READY that is lost costs the unit its start; an
+# end is known without being told, and has a tenth of a second for everything.
+BARRIER, LAST_BARRIER = 0.25, 0.03
+LAST_PATIENCE = 0.03  # seconds for whoever reads a pipe: likewise
 ERRNO = {
     Cause.TIMEOUT: errno.ETIMEDOUT,
     Cause.FAILED: errno.ENOEXEC,  # no dependency failed, and so the command did
@@ -45,17 +48,20 @@ def announce(
 
     With ``tending`` it is not over when the gate opens: who listens for readiness is told by the command's own, later.
     """
+    unwritten = None
     try:
         _write_files(verdict, options)
     except OSError as error:
-        why = f"{error.filename} cannot be written: {error.strerror}"
-        verdict = verdict._replace(gate=Gate.CLOSED, cause=Cause.FAULT, summary=why)
-        take_back(options)
+        unwritten = f"{error.filename} cannot be written: {error.strerror}"
+        if verdict:
+            verdict = verdict._replace(gate=Gate.CLOSED, cause=Cause.FAULT, summary=unwritten)
+            take_back(options)
+            unwritten = None
     handing_over, tending = (each and verdict.gate is Gate.OPEN for each in (handing_over, tending))
     # The message of a container that goes on as the command is the command's to leave.
     problem = tell_termination_log("" if handing_over or tending else _last_words(verdict), options)
-    if problem:
-        logger.note(problem)
+    for lost in filter(None, (problem, unwritten)):
+        logger.note(lost)
     _tell_log(verdict, logger)
     ready = options.notify == "ready" or (options.notify == "auto" and not handing_over)
     _tell_manager(verdict, notifier, ready=ready and not tending, leaving=not handing_over and not tending)
@@ -90,10 +96,11 @@ def take_back(options: GateOptions) -> None:
 
 
 def _write_files(verdict: Verdict, options: GateOptions) -> None:
+    patience = files.PATIENCE if verdict else LAST_PATIENCE
     if options.report:
-        files.write_report(options.report, verdict)
-    if options.ready_file and verdict.gate is Gate.OPEN:
-        files.write_whole(options.ready_file, story(verdict) + "\n")
+        files.write_report(options.report, verdict, patience)
+    if options.ready_file and verdict:
+        files.write_whole(options.ready_file, story(verdict) + "\n", patience)
 
 
 def tell_termination_log(text: str, options: GateOptions) -> str | None:
@@ -101,7 +108,7 @@ def tell_termination_log(text: str, options: GateOptions) -> str | None:
     path = options.termination_log
     if path == "off" or (path is None and not os.path.exists(TERMINATION_LOG)):
         return None
-    return files.write_termination_message(path or TERMINATION_LOG, text)
+    return files.write_termination_message(path or TERMINATION_LOG, text, LAST_PATIENCE)
 
 
 def _last_words(verdict: Verdict) -> str:
@@ -130,7 +137,7 @@ def _tell_manager(verdict: Verdict, notifier: Notifier, *, ready: bool, leaving:
         if ready:
             notifier.ready()
     if notifier and leaving and not notifier.problem:
-        notifier.barrier(BARRIER)
+        notifier.barrier(BARRIER if ready and verdict.gate is Gate.OPEN else LAST_BARRIER)
 
 
 def _errno(verdict: Verdict) -> int:

@@ -1,7 +1,7 @@
 """The files that are told: the ready file, the termination message, the report. Decides nothing of what they say.
 
-A regular file is written whole: a reader sees the old one or the new one, never a half. Nothing waits longer than a
-second for whoever reads a pipe. What is not a regular file is never replaced by one.
+A regular file is written whole: a reader sees the old one or the new one, never a half. Nothing waits longer than it is
+told for whoever reads a pipe. What is not a regular file is never replaced by one.
 """
 
 import errno
@@ -13,8 +13,8 @@ from contextlib import suppress
 
 from gatekeeper.verdict import Verdict
 
+PATIENCE = 1.0  # seconds that whoever reads a pipe may take, where nothing else is said
 _LONGEST_MESSAGE = 1024
-_PATIENCE = 1.0
 _MOST_LINKS = 40  # as the kernel has it
 # The folder may not be written, or the file is a mount point of its own (docker run -v FILE:FILE, subPath).
 _NOT_REPLACEABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY)
@@ -60,8 +60,10 @@ def remove(path: str) -> None:
     os.unlink(os.path.realpath(path))
 
 
-def write_whole(path: str, text: str) -> None:
+def write_whole(path: str, text: str, patience: float = PATIENCE) -> None:
     """Write text to ``path``, whole or not at all; raises OSError with the path.
+
+    Whoever reads a pipe may take ``patience`` seconds.
 
     Symbolic links are followed. A FIFO, a device and a descriptor of ours (``/dev/stdout``) are written to directly,
     and so is a file that cannot be replaced: it is mounted by itself, or its folder may not be written. Nothing is
@@ -71,26 +73,26 @@ def write_whole(path: str, text: str) -> None:
     try:
         mode = _mode(path)
         if _own_descriptor(path) is not None or (mode is not None and not stat.S_ISREG(mode)):
-            return _write_in_place(path, data)
+            return _write_in_place(path, data, patience)
         try:
-            _replace(os.path.realpath(path), data)
+            _replace(os.path.realpath(path), data, patience)
         except OSError as error:
             if mode is None or error.errno not in _NOT_REPLACEABLE:
                 raise
-            _write_in_place(path, data)
+            _write_in_place(path, data, patience)
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from error
     return None
 
 
-def write_report(path: str, verdict: Verdict) -> None:
+def write_report(path: str, verdict: Verdict, patience: float = PATIENCE) -> None:
     """Write the report, one JSON object in UTF-8, whole; raises OSError with the path."""
     import json  # noqa: PLC0415 - most runs write no report
 
-    write_whole(path, json.dumps(verdict.as_dict(), ensure_ascii=False, indent=2) + "\n")
+    write_whole(path, json.dumps(verdict.as_dict(), ensure_ascii=False, indent=2) + "\n", patience)
 
 
-def write_termination_message(path: str, text: str) -> str | None:
+def write_termination_message(path: str, text: str, patience: float = PATIENCE) -> str | None:
     """Write why it ended, most important first, cut at 1024 bytes; return what went wrong, or None.
 
     The kubelet mounts the file into the container and reads that very file's end: it is written in place, from its
@@ -100,7 +102,7 @@ def write_termination_message(path: str, text: str) -> str | None:
     if len(data) > _LONGEST_MESSAGE:
         data = (data[: _LONGEST_MESSAGE - len("…".encode())].decode("utf-8", "ignore") + "…").encode()
     try:
-        _write_in_place(path, data)
+        _write_in_place(path, data, patience)
     except OSError as error:
         return f"{path}: {error.strerror}"
     return None
@@ -128,11 +130,11 @@ def _own_descriptor(path: str) -> int | None:
     return None
 
 
-def _replace(target: str, data: bytes) -> None:
+def _replace(target: str, data: bytes, patience: float) -> None:
     temporary = os.path.join(os.path.dirname(target), f".gatekeeper-{os.urandom(6).hex()}")
     descriptor = os.open(temporary, _WRITE | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        _write_and_close(descriptor, data)
+        _write_and_close(descriptor, data, patience)
         os.rename(temporary, target)
     except BaseException:
         with suppress(OSError):
@@ -140,27 +142,27 @@ def _replace(target: str, data: bytes) -> None:
         raise
 
 
-def _write_in_place(path: str, data: bytes) -> None:
+def _write_in_place(path: str, data: bytes, patience: float) -> None:
     number = _own_descriptor(path)
     if number is not None:
-        return _pour(number, data)
+        return _pour(number, data, patience)
     # O_CREAT on what is there already is refused in folders such as /tmp (fs.protected_regular, fs.protected_fifos).
     create = 0 if os.path.exists(path) else os.O_CREAT
-    return _write_and_close(os.open(path, _WRITE | os.O_TRUNC | create, 0o666), data)
+    return _write_and_close(os.open(path, _WRITE | os.O_TRUNC | create, 0o666), data, patience)
 
 
-def _write_and_close(descriptor: int, data: bytes) -> None:
+def _write_and_close(descriptor: int, data: bytes, patience: float) -> None:
     try:
-        _pour(descriptor, data)
+        _pour(descriptor, data, patience)
     finally:
         os.close(descriptor)
 
 
-def _pour(descriptor: int, data: bytes) -> None:
-    """Write all of it, waiting at most a second for room. PIPE_BUF bytes do not block where poll(2) has found room."""
+def _pour(descriptor: int, data: bytes, patience: float) -> None:
+    """Write all of it as far as there comes room. PIPE_BUF bytes do not block where poll(2) has found room."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + patience
     while data:
         if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
             raise TimeoutError(errno.ETIMEDOUT, "nobody reads what is written")

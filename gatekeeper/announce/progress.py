@@ -11,7 +11,6 @@ from gatekeeper.decide import summary
 from gatekeeper.log import STILL_WAITING, WAITING, Log
 from gatekeeper.model import Outcome, Plan
 from gatekeeper.screen import Screen
-from gatekeeper.values import shown
 from gatekeeper.verdict import Report
 from gatekeeper.watch import Watch
 
@@ -62,20 +61,12 @@ class Progress:
         """Leave the terminal as it should be seen in the end."""
         if self._screen:
             self._screen.paint(watch.reports(), watch.waited, watch.plan.options.timeout)
-            self._screen.close()
-
-    def close(self) -> None:
-        """Give the terminal back where nothing can be shown any more."""
-        if self._screen:
-            self._screen.close()
 
     async def _beat(self, watch: Watch) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT)
-            left = _left(watch)
-            text = None if left is None else shown(left)
             self._log.say(
-                "info", STILL_WAITING, summary=summary(watch.reports()), waited=shown(watch.waited), left=text
+                "info", STILL_WAITING, summary=summary(watch.reports()), waited=watch.waited, left=_left(watch)
             )
 
     async def _paint(self, watch: Watch, screen: Screen) -> None:

@@ -151,6 +151,7 @@ class _Vsock:
     def __init__(self, cid: int, port: int, kinds: tuple[int, ...]) -> None:
         self._address = (cid, port)
         self._kinds = kinds
+        self._silent = False
 
     def close(self) -> None:
         """Do nothing: no connection outlives its message."""
@@ -159,10 +160,14 @@ class _Vsock:
         if descriptors:
             problem = "a descriptor cannot be sent over vsock"
             raise ValueError(problem)
+        if self._silent and not patience:  # what can be said again must not hold the event loop for nobody each time
+            problem = "nobody answers there"
+            raise ValueError(problem)
         for kind in self._kinds:
             try:
                 return self._send_as(kind, message, patience)
             except OSError as error:
+                self._silent = isinstance(error, TimeoutError)
                 if error.errno not in _NO_SUCH_KIND or kind == self._kinds[-1]:
                     raise
         return None

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gatekeeper.declaration import Declaration, Given, Problem, Source
-from gatekeeper.declare.line import parse_line
+from gatekeeper.declare.line import parse_line, read_value
 from gatekeeper.options import COMMON, GATE, spelled
-from gatekeeper.values import nearest
+from gatekeeper.values import nearest, quoted
 
 _SHORT = {row.short: key for key, row in GATE.items() if row.short}
 # What a shell made a word of its own because the argument was not quoted: an option or a flag without its dependency.
@@ -43,7 +43,7 @@ def parse_arguments(argv: Sequence[str], problems: list[Problem], environ: Mappi
         if word in ("-h", "--help"):
             wants_help = True
         elif word.startswith("-"):
-            _option(word, words, settings, problems)
+            _option(word, words, settings, problems, environ)
         else:
             texts.append(word)
     problems.extend(
@@ -51,6 +51,8 @@ def parse_arguments(argv: Sequence[str], problems: list[Problem], environ: Mappi
         for number, text in enumerate(texts, 1)
         if _STRAY.fullmatch(text)
     )
+    if command is None and any(":" not in text for text in texts[1:]):
+        problems.append(Problem("--", "is not there: write it before a command, if one was meant to follow"))
     parsed = [
         parse_line(text, f"argument {number}", problems, environ)
         for number, text in enumerate(texts, 1)
@@ -60,7 +62,9 @@ def parse_arguments(argv: Sequence[str], problems: list[Problem], environ: Mappi
     return Arguments(Source(tuple(settings), dependencies), command, wants_help)
 
 
-def _option(word: str, words: list[str], settings: list[Given], problems: list[Problem]) -> None:
+def _option(
+    word: str, words: list[str], settings: list[Given], problems: list[Problem], environ: Mapping[str, str]
+) -> None:
     if word.startswith("--"):
         name, equals, value = word.partition("=")
         key = name[2:].replace("-", "_")
@@ -72,13 +76,13 @@ def _option(word: str, words: list[str], settings: list[Given], problems: list[P
     if row is None:
         known = [spelled(each) for each in GATE]
         hint = nearest(name, known) or ": --help shows the options"
-        problems.append(Problem(name, f"unknown option{hint}"))
+        problems.append(Problem(name if name.isprintable() else quoted(name), f"unknown option{hint}"))
     elif row.is_flag:
         _add(settings, Given(key, (value,) if equals else (), spelled(key)), repeatable=True)
-    elif equals:
-        _add(settings, Given(key, (value,), spelled(key)))
-    elif words:
-        _add(settings, Given(key, (words.pop(0),), spelled(key)))
+    elif equals or words:
+        read = read_value(value if equals else words.pop(0), spelled(key), problems, environ)
+        if read is not None:
+            _add(settings, Given(key, (read,), spelled(key)))
     else:
         problems.append(Problem(spelled(key), f"needs a value: write {spelled(key)} {row.metavar}"))
 

@@ -26,18 +26,17 @@ _BAR = re.compile(r"\$\{[^{}]*\}|\$\([^()]*\)|(\|)(?=[A-Za-z][A-Za-z0-9+.-]*:|\$
 def parse_line(
     text: str, place: str, problems: list[Problem], environ: Mapping[str, str] | None = None
 ) -> Declaration | None:
-    """Return the declaration of one line, or None where it has no usable name and target.
+    """Return the declaration of one line, without targets where those cannot be used, or None where there is no line.
 
-    Every problem is added to the problems, those of the options too. With ``environ``, references in the target and in
-    the values are replaced after the line has been split into words.
+    Every problem is added to the problems. With ``environ``, references in the target and in the values are replaced
+    after the line has been split into words.
     """
     words = _words(text, place, problems)
     if not words:
         return None
     name, target = _name_and_target(words[0], place, problems)
-    targets = read_targets(target, place, problems, environ) if target is not None else ()
-    options = _options(words[1:], place, problems, environ)
-    return Declaration(name, targets, options, place) if targets else None
+    targets = read_targets(target, place, problems, environ)
+    return Declaration(name, targets, _options(words[1:], place, problems, environ), place)
 
 
 def read_targets(
@@ -97,14 +96,14 @@ def _words(text: str, place: str, problems: list[Problem]) -> list[str]:
     return words
 
 
-def _name_and_target(word: str, place: str, problems: list[Problem]) -> tuple[str | None, str | None]:
+def _name_and_target(word: str, place: str, problems: list[Problem]) -> tuple[str | None, str]:
     match = _BEFORE_EQUALS.match(word)
     if not match:
         return None, word
     if NAME.fullmatch(match[1]):
         return match[1], word[match.end() :]
     problems.append(Problem(place, f"{quoted(match[1])} is no name: {NAME_RULE}"))
-    return None, None
+    return None, word[match.end() :]
 
 
 def _options(
@@ -159,6 +158,8 @@ def _fault_of_kind(url: str, kind: str, *, show: bool) -> str:
         return "has no kind: write file:///PATH for a file or unix:///PATH for a socket"
     if show and _HOST_AND_PORT.fullmatch(url):
         return f"has no kind: write {kind}://{url}"
+    if show and re.search(r"\.(ya?ml|json|toml)$", url):
+        return f"is no dependency, but looks like a plan file: write --file {url}"
     if show and NAME.fullmatch(url):
         return f"has no kind: write {kind}://{url}:PORT"
     return "has no kind: write KIND:// before it, as in tcp://db:5432"

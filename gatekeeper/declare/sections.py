@@ -61,7 +61,7 @@ def _dependency(name: str, tree: _Tree, place: str, context: _Context) -> Declar
         return None
     else:
         declaration = _line_form(tree, place, context)
-    return declaration._replace(name=name) if declaration and named else None
+    return declaration._replace(name=name if named else None) if declaration else None
 
 
 def _line_form(tree: _Tree, place: str, context: _Context) -> Declaration | None:
@@ -88,7 +88,7 @@ def _long_form(tree: _Mapping, place: str, context: _Context) -> Declaration | N
     else:
         targets = _alternatives(alternatives, f"{place}.any", context)
     options = _given(entries, place, ".", context)
-    return Declaration(None, targets, options, place) if targets else None
+    return Declaration(None, targets, options, place)
 
 
 def _target(tree: _Tree, place: str, context: _Context) -> tuple[Target, ...]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from gatekeeper.declaration import Given, Problem, Source
 from gatekeeper.declare.environ import dependencies_of
+from gatekeeper.declare.line import read_value
 from gatekeeper.options import DEPENDENCIES, GATE, PREFIX, variable
-from gatekeeper.values import nearest
+from gatekeeper.values import nearest, quoted
 
 # Kubernetes sets such variables for a Service whose name begins with "gatekeeper"; they are not meant for us.
 _SERVICE_LINK = r".*_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
@@ -44,10 +45,12 @@ def _environment(environ: Mapping[str, str], problems: list[Problem]) -> Source:
         if not name.startswith(PREFIX) or name == dependencies:
             continue
         if name in known:
-            if value:  # an empty variable is as good as none, as with NO_COLOR and others
-                settings.append(Given(known[name], (value,), name))
+            # An empty variable is as good as none, as with NO_COLOR and others.
+            read = read_value(value, name, problems, environ) if value else None
+            if read:
+                settings.append(Given(known[name], (read,), name))
         elif not re.fullmatch(_SERVICE_LINK, name):
             hint = nearest(name, (*known, dependencies)) or "; unset it, or rename it if it is not meant for gatekeeper"
-            problems.append(Problem(name, f"unknown variable{hint}"))
+            problems.append(Problem(name if name.isprintable() else quoted(name), f"unknown variable{hint}"))
     text = environ.get(dependencies, "")
     return Source(tuple(settings), dependencies_of(text, problems, environ) if text.strip() else ())

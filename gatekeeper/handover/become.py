@@ -25,12 +25,13 @@ _FIRST_LINE = 256  # what the kernel reads of a script, linux/binfmts.h
 
 
 class Stock(NamedTuple):
-    """What the process was given: signals, LC_CTYPE before CPython's coercion, and the limit of descriptors."""
+    """What the process was given: signals, LC_CTYPE before CPython's coercion, descriptors and their limit."""
 
     ignored: frozenset[int]
     blocked: frozenset[int]
     lc_ctype: str | None
-    descriptors: tuple[int, int]
+    limit: tuple[int, int]
+    descriptors: frozenset[int]
 
 
 class Failure(NamedTuple):
@@ -53,11 +54,11 @@ def secure_standard_descriptors() -> tuple[int, ...]:
 
 
 def take_stock() -> Stock:
-    """Record what the process was given; to be called before any signal handler is set."""
+    """Record what the process was given; to be called before a signal handler is set or anything is opened."""
     ignored = {number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN}
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return Stock(frozenset(ignored) - _IGNORED_BY_CPYTHON, frozenset(blocked), _given_lc_ctype(), descriptors)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return Stock(frozenset(ignored) - _IGNORED_BY_CPYTHON, frozenset(blocked), _given_lc_ctype(), limit, _descriptors())
 
 
 def become(command: Sequence[str], environ: Mapping[str, str], stock: Stock, ours: Collection[str]) -> Failure:
@@ -68,7 +69,7 @@ def become(command: Sequence[str], environ: Mapping[str, str], stock: Stock, our
     that must not lose a signal blocks it, looks whether it came, and calls: it is let through when it is lethal again.
     """
     given = _environment(environ, stock, ours)
-    resource.setrlimit(resource.RLIMIT_NOFILE, stock.descriptors)
+    resource.setrlimit(resource.RLIMIT_NOFILE, stock.limit)
     before = _put_back_signals(stock)
     failure = _execute(command, given)
     for number, handler in before:
@@ -96,6 +97,14 @@ def _is_open(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _descriptors() -> frozenset[int]:
+    try:
+        listed = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:  # no /proc: look at those that anybody passes
+        listed = list(range(256))
+    return frozenset(descriptor for descriptor in listed if _is_open(descriptor))  # without that of the list itself
 
 
 def _given_lc_ctype() -> str | None:

@@ -8,7 +8,7 @@ declaration that works, ``parse(target, options)`` makes a probe or raises ``Bad
   clock and cancels; what a kind opened is closed by then, at whatever await the cancellation came.
 - A dependency that is not there is an Outcome, returned. An exception out of a kind is a fault of ours.
 - A detail is one line for people, free of secrets and of what the other side sent.
-- ``watch()``, where a kind has it, returns a Signal that tells when attempting again is worth it.
+- ``async watch()``, where a kind has it, returns a Signal that tells when attempting again is worth it.
 - ``async refuted()``, where a kind has it, returns what is wrong with the declaration as only the world can tell, or
   None.
 - A kind imports the model, the values, the resolver and the underscore helpers beside it; never another kind.

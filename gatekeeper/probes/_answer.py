@@ -25,6 +25,10 @@ class StatusRange(NamedTuple):
     low: int
     high: int
 
+    def __str__(self) -> str:
+        """Return ``204`` or ``200-299``, as it is written."""
+        return str(self.low) if self.low == self.high else f"{self.low}-{self.high}"
+
 
 class FieldPattern(NamedTuple):
     """A header field that must be there and, where a pattern is given, hold a match of it."""

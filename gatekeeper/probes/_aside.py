@@ -4,14 +4,37 @@ Not in asyncio's default executor: work that was given up would fill its few thr
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 from gatekeeper.model import Reason, waiting
-from gatekeeper.probes._connect import MissError
+from gatekeeper.probes._connect import MissError, during
 
 T = TypeVar("T")
+_looking: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, "asyncio.Future[None]"]] = WeakKeyDictionary()
+
+
+async def reachable(path: str) -> None:
+    """Return once the file system answers for a path, whether it is there or not.
+
+    One that hangs (NFS, FUSE) holds whoever asks, without an end and deaf to signals. A look that hangs is joined by
+    later attempts. Raises `MissError`.
+    """
+    looks = _looking.setdefault(asyncio.get_running_loop(), {})
+    if path not in looks:
+        looks[path] = asyncio.ensure_future(aside(f"looking at {path}", lambda: _look(path)))
+        looks[path].add_done_callback(lambda done: (looks.pop(path), done.cancelled() or done.exception()))
+    with during(f"looking at {path}"):
+        await asyncio.shield(looks[path])
+
+
+def _look(path: str) -> None:
+    with suppress(OSError, ValueError):
+        os.stat(path)
 
 
 async def aside(what: str, work: Callable[[], T]) -> T:

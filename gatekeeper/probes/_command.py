@@ -35,6 +35,7 @@ class Run:
         self.head, self.tail = b"", b""
         self._loop = asyncio.get_running_loop()
         self._deaf: asyncio.TimerHandle | None = None
+        self._failed = False
         self._ended: asyncio.Future[int | None] = self._loop.create_future()
         self._pipe, theirs = os.pipe2(os.O_CLOEXEC)
         try:
@@ -93,7 +94,8 @@ class Run:
     def _attend(self) -> None:
         # ECHILD only once the command has ended: SIGCHLD is ignored, or somebody else has reaped it.
         with suppress(ChildProcessError):
-            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+            ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+            self._failed = ended is None or ended.si_status != 0
         try:
             self._loop.call_soon_threadsafe(self._reap)
         except RuntimeError:  # the loop is closed: nobody waits
@@ -104,6 +106,8 @@ class Run:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def _reap(self) -> None:
+        if self._failed:
+            self._kill()  # what it left in the background would be left once more by each attempt
         try:
             status = os.waitstatus_to_exitcode(os.waitpid(self._process.pid, 0)[1])
         except ChildProcessError:

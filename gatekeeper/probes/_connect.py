@@ -11,6 +11,7 @@ import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from gatekeeper.model import Outcome, Reason, State, ready, waiting
@@ -23,6 +24,8 @@ P = TypeVar("P")  # what is attempted at: a peer, or whatever leads to one
 Endpoints = str | int
 
 HEAD_START = 0.25  # RFC 8305, 5: the Connection Attempt Delay
+_SHORTEST_HEAD_START = 0.01  # RFC 8305, 5: the least that is allowed
+_ALL_WITHIN = 1.0  # seconds: well within an attempt
 _AT_ONCE = 32
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EAGAIN)
 # Of several failed addresses, the one that got furthest says most.
@@ -87,9 +90,21 @@ async def addresses(host: str, port: int) -> tuple[Peer, ...]:
         with during(f"resolving {host}"):
             return await resolve(host, port)
     except UnresolvedError as error:
-        raise MissError(waiting(Reason.UNRESOLVED, f"{host} ({error})", gone=error.definite)) from None
+        miss = waiting(Reason.UNRESOLVED, f"{host} ({error})", gone=error.definite)
+        raise MissError(miss._replace(confirm=partial(_nobody_knows, host))) from None
     except OSError as error:
         raise MissError(outcome_of(error, f"resolving {host}")) from None
+
+
+async def _nobody_knows(host: str) -> bool:
+    """Tell whether DNS says for certain that there is no such name: getaddrinfo(3) says so of some failures as well."""
+    from gatekeeper.probes._dns import Resolver, look_up  # noqa: PLC0415 - only who waits for an end needs to be certain
+
+    try:
+        await look_up(Resolver(), host, ("A", "AAAA"), bool)
+    except MissError as miss:
+        return miss.outcome.gone
+    return False
 
 
 async def connect(peer: Peer) -> socket.socket:
@@ -115,11 +130,16 @@ async def connect(peer: Peer) -> socket.socket:
 
 async def connect_to(host: str, port: int) -> tuple[socket.socket, Peer]:
     """Return a connection to the first address that takes one, and that address; raises `MissError`."""
+    return await connect_to_any(await addresses(host, port))
+
+
+async def connect_to_any(peers: Sequence[Peer]) -> tuple[socket.socket, Peer]:
+    """Return a connection to the first of these that takes one, and which that is; raises `MissError`."""
 
     async def dial(peer: Peer) -> tuple[socket.socket, Peer]:
         return await connect(peer), peer
 
-    return await first_of(await addresses(host, port), dial, discard=lambda won: won[0].close())
+    return await first_of(peers, dial, discard=lambda won: won[0].close())
 
 
 async def over_endpoints(
@@ -133,12 +153,18 @@ async def over_endpoints(
     return await over_peers(peers, wanted, attempt)
 
 
-async def over_peers(peers: Sequence[P], wanted: Endpoints, attempt: Callable[[P], Awaitable[Outcome]]) -> Outcome:
+async def over_peers(
+    peers: Sequence[P],
+    wanted: Endpoints,
+    attempt: Callable[[P], Awaitable[Outcome]],
+    *,
+    head_start: float | None = None,
+) -> Outcome:
     """Attempt at each of these until ``wanted`` of them are ready; ``attempt`` may raise `MissError`."""
     if wanted != "any":
         return await enough_of(peers, len(peers) if wanted == "all" else int(wanted), attempt)
     try:
-        return await first_of(peers, _raising(attempt))
+        return await first_of(peers, _raising(attempt), head_start=head_start)
     except MissError as miss:
         return miss.outcome
 
@@ -148,14 +174,18 @@ async def first_of(
     attempt: Callable[[P], Awaitable[T]],
     *,
     discard: Callable[[T], None] | None = None,
-    head_start: float = HEAD_START,
+    head_start: float | None = None,
 ) -> T:
     """Return the first success; each peer gets a head start of so many seconds, or until the one before fails.
+
+    By default that of RFC 8305, and less where there are so many that the last would never be tried.
 
     ``discard`` lets go of a success that came second. Raises `MissError` with the most telling failure.
     """
     if len(peers) == 1:
         return await attempt(peers[0])
+    if head_start is None:
+        head_start = max(min(HEAD_START, _ALL_WITHIN / len(peers)), _SHORTEST_HEAD_START)
     misses: list[Outcome] = []
     won: list[T] = []
     kept = 0
@@ -235,4 +265,10 @@ def _sum_up(misses: Sequence[Outcome]) -> Outcome:
     # Where one address can never be ready, another one still can.
     best = min([miss for miss in misses if miss.state is State.WAITING] or misses, key=rank)
     alike = ", ".join(miss.detail for miss in misses[:8] if miss.reason is best.reason)
-    return best._replace(detail=alike, gone=all(miss.gone for miss in misses), cheap=all(miss.cheap for miss in misses))
+    gone, cheap = all(miss.gone for miss in misses), all(miss.cheap for miss in misses)
+    doubted = [miss.confirm for miss in misses if miss.confirm]
+    return best._replace(detail=alike, gone=gone, cheap=cheap, confirm=partial(_all_of, doubted) if doubted else None)
+
+
+async def _all_of(doubted: Sequence[Callable[[], Awaitable[bool]]]) -> bool:
+    return all([await confirm() for confirm in doubted])

@@ -57,6 +57,7 @@ async def look_up(resolver: Resolver, name: str, types: Sequence[str], enough: C
     not wait for the other types once ``enough`` is true of what came. Raises `MissError`.
     """
     servers, tried = await _to_ask(resolver, name)
+    servers = list(servers)  # from now on in the order in which they are asked
     misses: list[Outcome] = []
     searching = True
     for candidate in tried:
@@ -122,14 +123,18 @@ async def _records_of(
     return records
 
 
-async def _ask(servers: Sequence[Peer], transport: str, name: str, rdtype: str) -> Records:
-    """Ask one server after the other, listening to all of them, until one gives an answer that holds."""
+async def _ask(servers: list[Peer], transport: str, name: str, rdtype: str) -> Records:
+    """Ask one server after the other, listening to all of them, until one gives an answer that holds.
+
+    That one is asked first from then on: a dead server costs its head start once, and not for each name to try.
+    """
     query = dns.message.make_query(dns.name.from_text(name), rdtype)
 
-    async def ask(server: Peer) -> Records | Outcome:
-        return _meaning(await _answer(server, transport, query), name, rdtype, server)
+    async def ask(server: Peer) -> tuple[Peer, Records | Outcome]:
+        return server, _meaning(await _answer(server, transport, query), name, rdtype, server)
 
-    found = await first_of(servers, ask, head_start=HEAD_START)
+    first, found = await first_of(tuple(servers), ask, head_start=HEAD_START)
+    servers.sort(key=lambda server: server != first)
     if isinstance(found, Outcome):
         raise MissError(found)
     return found

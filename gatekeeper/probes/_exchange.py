@@ -17,6 +17,7 @@ SHORTEST_LINGER, LONGEST_LINGER = 0.005, 0.25
 ROUND_TRIPS = 2
 MOST_READ = 64 * 1024
 _MOST_DRAINED = 1024 * 1024
+_PROMPT, _DRIP = 8, 0.01  # after so many reads, seconds in which more may gather before the next
 
 
 def escaped(text: str) -> bytes:
@@ -58,7 +59,7 @@ async def exchange(
                 await asyncio.get_running_loop().sock_sendall(sock, send)
         if expect:
             await _expect(sock, where, expect)
-        elif linger != 0:
+        if linger if expect else linger != 0:  # an answer says enough, unless more is asked for
             await _linger(sock, where, linger or linger_of(round_trip))
     except OSError as error:
         raise MissError(outcome_of(error, where)) from None
@@ -73,26 +74,39 @@ def linger_of(round_trip: float) -> float:
 
 
 async def _linger(sock: socket.socket, where: str, seconds: float) -> None:
-    # docker-proxy, a load balancer without backends or a mesh sidecar accepts first and hangs up a moment later.
-    try:
-        with during(f"watching {where}"):
-            async with asyncio.timeout(seconds):
-                said = await asyncio.get_running_loop().sock_recv(sock, MOST_READ)
-    except TimeoutError:
-        return
-    if not said:
-        raise MissError(waiting(Reason.CLOSED, where, cheap=True))
+    # docker-proxy, a load balancer without backends or a mesh sidecar accepts first and hangs up a moment later, some
+    # after a word of excuse.
+    loop = asyncio.get_running_loop()
+    end, heard = loop.time() + seconds, 0
+    with during(f"watching {where}"):
+        while heard < MOST_READ:
+            try:
+                async with asyncio.timeout_at(end):
+                    said = await loop.sock_recv(sock, MOST_READ)
+            except TimeoutError:
+                # Where this process had no processor for so long, the time is up although the hang-up came before.
+                try:
+                    said = sock.recv(MOST_READ)
+                except BlockingIOError:
+                    return
+            if not said:
+                raise MissError(waiting(Reason.CLOSED, where, cheap=True))
+            heard += len(said)
+            await asyncio.sleep(0)  # a socket that always has more to give never suspends sock_recv
 
 
 async def _expect(sock: socket.socket, where: str, expect: "Pattern") -> None:
     loop = asyncio.get_running_loop()
-    said = b""
+    said, reads = b"", 0
     with during(lambda: f"reading from {where} ({len(said)} bytes so far, no match)"):
-        while not await expect.found_in(said, where):
+        # Before anything has come back there is nothing to match, whatever a pattern makes of nothing.
+        while not said or not await expect.found_in(said, where):
             if len(said) >= MOST_READ:
                 raise MissError(waiting(Reason.UNWANTED_ANSWER, f"{where} (no match in {MOST_READ} bytes)"))
             more = await loop.sock_recv(sock, MOST_READ - len(said))
-            await asyncio.sleep(0)  # a socket that always has more to give never suspends sock_recv
+            reads += 1
+            # A socket that always has more to give never suspends sock_recv, and a drip would be searched at each drop.
+            await asyncio.sleep(0 if reads < _PROMPT else _DRIP)
             if not more:
                 if said:
                     raise MissError(waiting(Reason.UNWANTED_ANSWER, f"{where} (no match in {len(said)} bytes)"))

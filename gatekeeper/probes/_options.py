@@ -35,10 +35,14 @@ def option(
     many: bool = False,
     commas: bool = False,
     secret: bool = False,
+    unset: str = "none",
 ) -> Any:  # noqa: ANN401 - a field of the type that the class body says
-    """Declare a dataclass field that users may set; ``text`` is its help, a phrase without a full stop."""
+    """Declare a dataclass field that users may set; ``text`` is its help, a phrase without a full stop.
+
+    ``unset`` says what counts where there is no default value.
+    """
     spec = Option(parse, text, many or commas, commas, secret)
-    return dataclasses.field(default=default, metadata={"option": spec})
+    return dataclasses.field(default=default, metadata={"option": spec, "unset": unset})
 
 
 def later(module: str, name: str) -> Callable[[str], Any]:
@@ -53,6 +57,20 @@ def later(module: str, name: str) -> Callable[[str], Any]:
 def options_of(kind: type) -> dict[str, Option]:
     """Return the options that a kind takes, in the order of its class body."""
     return {field.name: field.metadata["option"] for field in dataclasses.fields(kind) if "option" in field.metadata}
+
+
+def defaults_of(kind: type) -> dict[str, str]:
+    """Return what counts for each option that is not given, as text."""
+    fields = (field for field in dataclasses.fields(kind) if "option" in field.metadata)
+    return {field.name: _as_text(field.default) or field.metadata["unset"] for field in fields}
+
+
+def _as_text(value: Any) -> str:  # noqa: ANN401 - as many types as there are options
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def build(

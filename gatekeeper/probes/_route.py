@@ -3,6 +3,7 @@
 Asks the environment nothing: a proxy is used only where one is declared.
 """
 
+import socket
 from binascii import b2a_base64
 from typing import NamedTuple
 
@@ -18,7 +19,10 @@ _PROXY_AUTHENTICATION_REQUIRED = 407
 
 
 class Route(NamedTuple):
-    """Where to connect, and how: at ``peer`` where one is given; at most one of a socket file and a proxy."""
+    """Where to connect, and how: at ``peer`` where one is given; at most one of a socket file and a proxy.
+
+    ``connected`` holds a connection to the peer that is there already, for the first request.
+    """
 
     url: Url
     peer: Peer | None = None
@@ -27,6 +31,7 @@ class Route(NamedTuple):
     trust: Trust = Trust()
     server_name: str | None = None
     http2: bool = False
+    connected: list[socket.socket] | None = None
 
     @property
     def relays(self) -> Url | None:
@@ -60,7 +65,8 @@ async def _plain(route: Route) -> SocketStream:
     if route.proxy:
         return await _by_proxy(route.url, route.proxy)
     if route.peer:
-        return SocketStream(await connect(route.peer), str(route.peer))
+        sock = route.connected.pop() if route.connected else await connect(route.peer)
+        return SocketStream(sock, str(route.peer))
     sock, peer = await connect_to(route.url.host, route.url.port)
     return SocketStream(sock, str(peer))
 

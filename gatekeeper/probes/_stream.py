@@ -77,6 +77,13 @@ class SocketStream:
         await asyncio.sleep(0)
         return data
 
+    def read_now(self) -> bytes | None:
+        """Return what has come, none at the end, and None where nothing has."""
+        try:
+            return self._socket.recv(MOST_AT_ONCE)
+        except BlockingIOError:
+            return None
+
     async def write(self, data: bytes) -> None:
         """Send all of the bytes."""
         await asyncio.get_running_loop().sock_sendall(self._socket, data)

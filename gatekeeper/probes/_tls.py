@@ -171,6 +171,24 @@ class TlsStream:
         await asyncio.sleep(0)  # as in SocketStream
         return data
 
+    def read_now(self) -> bytes | None:
+        """Return what has come, none at the end, and None where nothing has."""
+        while True:
+            try:
+                return self._tls.read(MOST_AT_ONCE)
+            except ssl.SSLWantReadError:
+                data = self._below.read_now()
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                return b""
+            except ssl.SSLError as error:
+                raise MissError(_tls_outcome(error, self.where)) from None
+            if data is None:
+                return None
+            if data:
+                self._incoming.write(data)
+            else:
+                self._incoming.write_eof()
+
     async def write(self, data: bytes) -> None:
         """Send all of the bytes."""
         for start in range(0, len(data), MOST_AT_ONCE):

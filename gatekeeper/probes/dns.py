@@ -29,8 +29,10 @@ class Dns:
     EXAMPLE: ClassVar[str] = "search=dns://search.default.svc type=SRV min=3"
 
     name: str
-    type: str | None = option(one_of(*TYPES), f"type of record: {', '.join(TYPES)} (A and AAAA: either will do)")
-    server: tuple[str, int | None] | None = option(_server, "nameserver as HOST or HOST:PORT (those of resolv.conf)")
+    type: str | None = option(one_of(*TYPES), f"type of record: {', '.join(TYPES)}", unset="A or AAAA")
+    server: tuple[str, int | None] | None = option(
+        _server, "nameserver as HOST or HOST:PORT", unset="those of resolv.conf"
+    )
     expect: tuple[str, ...] = option(not_empty, "a record that must be among them", default=(), many=True)
     min: int = option(whole(1, 10_000), "at least so many records", default=1)
     absent: bool = option(flag, "ready when there definitely is no such record", default=False)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gatekeeper.model import Outcome, Reason, ready, waiting
+from gatekeeper.probes._aside import reachable
 from gatekeeper.probes._command import Run, last_line
 from gatekeeper.probes._connect import MissError, during, outcome_of
 from gatekeeper.probes._options import Options, build, later, option
@@ -42,9 +43,13 @@ class Exec:
     async def attempt(self) -> Outcome:
         """Run the command once; on cancellation it is killed with its process group."""
         try:
+            if "/" in self.argv[0]:
+                await reachable(self.argv[0])
             run = Run(self.argv)
         except OSError as error:
             return self._unstarted(error)
+        except MissError as miss:
+            return miss.outcome
         try:
             with during(lambda: f"running {self._name}{_said(run)}"):
                 async with run:

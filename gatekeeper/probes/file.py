@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gatekeeper.model import Outcome, Reason, Signal, ready, waiting
+from gatekeeper.probes._aside import reachable
 from gatekeeper.probes._connect import MissError
 from gatekeeper.probes._options import BadOptionsError, Options, build, later, option
 from gatekeeper.probes._target import absolute_path
@@ -45,6 +46,7 @@ class File:
     async def attempt(self) -> Outcome:
         """Look at the file once."""
         try:
+            await reachable(self.path)
             status = os.stat(self.path)  # noqa: PTH116, ASYNC116, RUF100 - pathlib would be loaded for this alone
             if self.absent:
                 return waiting(Reason.STILL_THERE, self.path, cheap=True)
@@ -57,8 +59,9 @@ class File:
         mark = (status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev)
         return unwanted or ready(self.path, mark=mark)
 
-    def watch(self) -> Signal | None:
+    async def watch(self) -> Signal | None:
         """Return a signal that tells when the file comes, goes or changes; None where the kernel does not tell."""
+        await reachable(self.path)
         from gatekeeper.probes._inotify import watch  # noqa: PLC0415 - loads ctypes, needed only while waiting
 
         return watch(self.path, inside=self.nonempty)

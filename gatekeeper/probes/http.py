@@ -1,13 +1,23 @@
 """http://HOST:PORT/PATH and https://HOST:PORT/PATH: a server that answers a request as wanted."""
 
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gatekeeper.model import Outcome
 from gatekeeper.probes._answer import FieldPattern, StatusRange, Wanted, field_pattern, judge, status_range
-from gatekeeper.probes._connect import Endpoints, MissError, endpoints, over_endpoints
+from gatekeeper.probes._aside import reachable
+from gatekeeper.probes._connect import (
+    Endpoints,
+    MissError,
+    addresses,
+    connect_to_any,
+    endpoints,
+    over_endpoints,
+    over_peers,
+)
 from gatekeeper.probes._local import contents, file_path
 from gatekeeper.probes._options import Options, build, later, option
 from gatekeeper.probes._request import as_typed, credentials, field, method, proxy
@@ -19,10 +29,12 @@ from gatekeeper.resolve import Peer
 from gatekeeper.values import flag, whole
 
 if TYPE_CHECKING:
+    from gatekeeper.probes._http import Call
     from gatekeeper.probes._json import Assertion
     from gatekeeper.probes._pattern import Pattern
 
 _MOST_REDIRECTS = 20
+_ANSWERED_WITHIN = 1.0  # seconds after which a server that is connected and silent no longer holds back the next one
 _TLS_ONLY = ("ca", "cert", "key", "server_name", "insecure")
 _CLASHES = (
     ("body_file", "body"),
@@ -61,16 +73,16 @@ class Http:
         field_pattern, "header field that must be there, NAME or 'NAME: REGEX'", default=(), many=True
     )
     redirects: int = option(whole(0, _MOST_REDIRECTS), "how many redirects to follow; headers stay behind", default=0)
-    ca: str | None = option(file_path, "PEM file or folder of the certificates to trust instead of the system's")
+    ca: str | None = option(file_path, "PEM file or folder of the certificates to trust", unset="the system's")
     cert: str | None = option(file_path, "PEM file of the client's certificate")
-    key: str | None = option(file_path, "PEM file of its key, where `cert` does not hold it")
-    server_name: str | None = option(server_name, "name that the certificate must be for, instead of the host")
+    key: str | None = option(file_path, "PEM file of its key", unset="in cert")
+    server_name: str | None = option(server_name, "name that the certificate must be for", unset="the host")
     insecure: bool = option(flag, "do not verify the certificate", default=False)
     auth_file: str | None = option(
         file_path, "file with user:password, a bearer token or the whole value of Authorization, read at each attempt"
     )
-    proxy: Url | None = option(proxy, "HTTP proxy to use, http://HOST:PORT; none by default", secret=True)
-    unix: str | None = option(socket_path, "socket file to connect to instead of the host")
+    proxy: Url | None = option(proxy, "HTTP proxy to use, http://HOST:PORT", secret=True)
+    unix: str | None = option(socket_path, "socket file to connect to", unset="the host")
     http2: bool = option(flag, "HTTP/2: offered in the TLS handshake on https, spoken at once on http", default=False)
     endpoints: Endpoints = option(endpoints, "how many of the addresses must pass: any, all or a number", default="any")
 
@@ -85,17 +97,24 @@ class Http:
 
     async def attempt(self) -> Outcome:
         """Make one request, and the ones that its redirects ask for; each resolves and connects anew."""
-        if self.endpoints != "any":
-            return await over_endpoints(self.url.host, self.url.port, self.endpoints, self._attempt_at)
         try:
-            return await self._attempt_at(None)
+            call = await self._call()
+            if self.unix or self.proxy:
+                return await self._ask(call, None)
+            if self.endpoints == "any":
+                return await self._ask_any(call)
+            return await over_endpoints(
+                self.url.host, self.url.port, self.endpoints, lambda peer: self._ask(call, peer)
+            )
         except MissError as miss:
             return miss.outcome
 
-    async def _attempt_at(self, peer: Peer | None) -> Outcome:
-        from gatekeeper.probes._http import Call, fetch  # noqa: PLC0415 - loads httpx, which a declaration does not need
-        from gatekeeper.probes._route import Route  # noqa: PLC0415 - as above
+    async def _call(self) -> "Call":
+        from gatekeeper.probes._http import Call  # noqa: PLC0415 - loads httpx, which a declaration does not need
 
+        for path in (self.auth_file, self.body_file, self.ca, self.cert, self.key, self.unix):
+            if path and not path.startswith("@"):
+                await reachable(path)
         fields, auth = self.header, self.url.user
         if self.auth_file:
             found = credentials(self.auth_file)
@@ -104,9 +123,28 @@ class Http:
             else:
                 fields = (*fields, (b"Authorization", found))
         body = contents("body_file", self.body_file) if self.body_file else self.body
-        call = Call(self.method, fields, body, auth, self.redirects)
+        return Call(self.method, fields, body, auth, self.redirects)
+
+    async def _ask_any(self, call: "Call") -> Outcome:
+        """Ask the address that is first to take a connection, then the others where it is not ready."""
+        peers = await addresses(self.url.host, self.url.port)
+        sock, first = await connect_to_any(peers)
+        connected = {first: sock}
+        with sock:  # who takes it closes it; where nobody came to that, it is closed here
+            return await over_peers(
+                sorted(peers, key=lambda peer: peer != first),
+                "any",
+                lambda peer: self._ask(call, peer, connected.pop(peer, None)),
+                head_start=_ANSWERED_WITHIN,
+            )
+
+    async def _ask(self, call: "Call", peer: Peer | None, connected: socket.socket | None = None) -> Outcome:
+        from gatekeeper.probes._http import fetch  # noqa: PLC0415 - as above
+        from gatekeeper.probes._route import Route  # noqa: PLC0415 - as above
+
         trust = Trust(self.ca, self.cert, self.key, self.insecure)
-        route = Route(self.url, peer, self.unix, self.proxy, trust, self.server_name, self.http2)
+        sockets = [connected] if connected else None
+        route = Route(self.url, peer, self.unix, self.proxy, trust, self.server_name, self.http2, sockets)
         async with fetch(call, route) as answer:
             wanted = Wanted(self.status, self.expect_header, self.expect_body, self.expect_json, bool(self.auth_file))
             return await judge(wanted, answer)

@@ -37,7 +37,7 @@ class Service:
     port: int | str | None
     endpoints: Endpoints = option(endpoints, "how many of the addresses must pass: any, all or a number", default="any")
     linger: float | None = option(
-        duration, "watch a new connection so long for a hang-up; 0 does not (two round trips)"
+        duration, "watch a new connection so long for a hang-up; 0 does not", unset="two round trips"
     )
     resolv_conf: str = RESOLV_CONF
     dns_port: int = DNS_PORT

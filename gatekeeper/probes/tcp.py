@@ -29,7 +29,7 @@ class Tcp:
     port: int
     endpoints: Endpoints = option(endpoints, "how many of the addresses must pass: any, all or a number", default="any")
     linger: float | None = option(
-        duration, "watch a new connection so long for a hang-up; 0 does not (two round trips)"
+        duration, "watch a new connection so long for a hang-up; 0 does not", unset="two round trips"
     )
     send: bytes | None = option(escaped, r"bytes to send, in quotes: '\r \n \t \0 \\ \xNN'", secret=True)
     expect: "Pattern | None" = option(_PATTERN, "regular expression that the answer must match")

@@ -28,10 +28,10 @@ class Tls:
 
     host: str
     port: int
-    ca: str | None = option(file_path, "PEM file or folder of the certificates to trust instead of the system's")
+    ca: str | None = option(file_path, "PEM file or folder of the certificates to trust", unset="the system's")
     cert: str | None = option(file_path, "PEM file of the client's certificate")
-    key: str | None = option(file_path, "PEM file of its key, where `cert` does not hold it")
-    server_name: str | None = option(server_name, "name that the certificate must be for, instead of the host")
+    key: str | None = option(file_path, "PEM file of its key", unset="in cert")
+    server_name: str | None = option(server_name, "name that the certificate must be for", unset="the host")
     insecure: bool = option(flag, "do not verify the certificate", default=False)
     valid_for: float | None = option(duration, "how long the certificate must still be valid")
     alpn: tuple[str, ...] = option(
@@ -78,13 +78,17 @@ async def _stays(stream: TlsStream, seconds: float) -> None:
     limit = asyncio.timeout(seconds)
     try:
         with during(f"in the TLS handshake with {stream.where}"):
-            async with limit:
-                said = await stream.read()
+            try:
+                async with limit:
+                    said: bytes | None = await stream.read()
+            except TimeoutError:
+                if not limit.expired():  # a time limit of the kernel
+                    raise
+                # Where this process had no processor for so long, the no may have come before the time was up.
+                said = stream.read_now()
     except OSError as error:
-        if limit.expired():  # and not a time limit of the kernel
-            return
         raise MissError(outcome_of(error, stream.where)) from None
-    if not said:
+    if said == b"":
         raise MissError(waiting(Reason.CLOSED, f"{stream.where} (after the TLS handshake)", cheap=True))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gatekeeper.model import Outcome, Signal
+from gatekeeper.probes._aside import reachable
 from gatekeeper.probes._connect import MissError
 from gatekeeper.probes._exchange import escaped, exchange
 from gatekeeper.probes._options import Options, build, later, option
@@ -27,7 +28,7 @@ class Unix:
 
     path: str
     linger: float | None = option(
-        duration, "watch a new connection so long for a hang-up; 0 does not (two round trips)"
+        duration, "watch a new connection so long for a hang-up; 0 does not", unset="two round trips"
     )
     send: bytes | None = option(escaped, r"bytes to send, in quotes: '\r \n \t \0 \\ \xNN'", secret=True)
     expect: "Pattern | None" = option(_PATTERN, "regular expression that the answer must match")
@@ -40,18 +41,21 @@ class Unix:
     async def attempt(self) -> Outcome:
         """Connect, and see whether the connection is kept or answered."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
         try:
+            if not self.path.startswith("@"):
+                await reachable(self.path)
+            began = loop.time()
             with connect_file(self.path) as sock:
                 took = loop.time() - began
                 return await exchange(sock, self.path, took, linger=self.linger, send=self.send, expect=self.expect)
         except MissError as miss:
             return miss.outcome
 
-    def watch(self) -> Signal | None:
+    async def watch(self) -> Signal | None:
         """Return a signal that tells when the socket file comes or goes; None where the kernel does not tell."""
         if self.path.startswith("@"):
             return None
+        await reachable(self.path)
         from gatekeeper.probes._inotify import watch  # noqa: PLC0415 - loads ctypes, needed only while waiting
 
         return watch(self.path)

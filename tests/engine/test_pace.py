@@ -300,8 +300,15 @@ def test_anything_else_starts_stability_again() -> None:
 def test_a_mark_that_changes_starts_stability_again() -> None:
     """A file that is still growing is not stable: its mark must stay the same for so long."""
     probe = Script(*[(0.0, ready(mark=size)) for size in (1, 2, 3, 3)])
+    seen = course(probe, stable_for=1.5, max_interval=1.0)
+    assert 1.5 <= seen.ended - probe.began[2] <= 1.6
+
+
+def test_stability_does_not_undercut_the_interval() -> None:
+    """The shortest pause that was asked for is kept, though the time would be over sooner."""
+    probe = Script((0, READY))
     seen = course(probe, stable_for=1.5, interval=1.0, max_interval=1.0)
-    assert seen.ended == pytest.approx(3.5)
+    assert seen.ended == pytest.approx(2.0)
 
 
 def test_successes_and_stability_both_count() -> None:
@@ -372,7 +379,7 @@ class Watched(Script):
 
     bell: Bell | None = None
 
-    def watch(self) -> Bell:
+    async def watch(self) -> Bell:
         """Return the bell that the test rings."""
         self.bell = Bell()
         return self.bell
@@ -423,8 +430,8 @@ def test_a_signal_that_rings_all_the_time_does_not_flood() -> None:
     """However often it rings, there is a pause of 10 ms after each attempt."""
 
     class Ringing(Watched):
-        def watch(self) -> Bell:
-            bell = super().watch()
+        async def watch(self) -> Bell:
+            bell = await super().watch()
             bell.rung.set()
             bell.rung.clear = lambda: None  # type: ignore[method-assign]  # this bell of the test never stops
             return bell

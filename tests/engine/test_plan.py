@@ -179,7 +179,7 @@ def test_an_order_without_a_circle_is_good() -> None:
         (["--on-timeout=ignore"], "--on-timeout: 'ignore' is not one of fail, continue"),
         (["--notify=of"], "--notify: 'of' is not one of auto, ready, status, off; did you mean off?"),
         (["--notify-fd=2"], "--notify-fd: '2' is no whole number from 3 to 1000000"),
-        (["--bypass="], "--bypass: must not be empty"),
+        (["--bypass="], "--bypass: says no reason: write why in a line, or leave it out"),
         (
             ["--interval=2", "--max-interval=1"],
             "--max-interval: max_interval is shorter than interval: make it as long at least",
@@ -314,6 +314,10 @@ def test_every_option_of_the_gate_has_its_variable() -> None:
         "log_format": "json",
         "quiet": "1",
         "verbose": "on",
+        "start_timeout": "5s",
+        "stop_timeout": "6s",
+        "watchdog": "7s",
+        "notify_access": "main",
         "output": "json",
     }
     assert {*said, "file"} == set(GATE)
@@ -327,6 +331,10 @@ def test_every_option_of_the_gate_has_its_variable() -> None:
         stable_for=4.0,
         any=True,
         on_timeout="continue",
+        start_timeout=5.0,
+        stop_timeout=6.0,
+        watchdog=7.0,
+        notify_access="main",
         bypass="drill",
         notify="off",
         notify_fd=9,

@@ -73,7 +73,7 @@ def test_a_heartbeat_comes_every_ten_seconds() -> None:
     """While nothing changes, a line every 10 s says what is missing and how much time is left."""
     events = said(waiting_for(dependency("a", Script((0, NOT_YET))), timeout=35))
     beats = [event for event in events if event["event"] == "gate.still_waiting"]
-    assert [(beat["waited"], beat["left"]) for beat in beats] == [("10s", "25s"), ("20s", "15s"), ("30s", "5s")]
+    assert [(beat["waited"], beat["left"]) for beat in beats] == [(10.0, 25.0), (20.0, 15.0), (30.0, 5.0)]
     assert beats[0]["summary"] == "1 of 1 not ready: a (starting: 503)"
 
 

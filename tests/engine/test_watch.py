@@ -513,7 +513,7 @@ def test_a_thousand_that_refuse_take_turns() -> None:
 
 
 def test_a_slow_machine_takes_fewer_turns() -> None:
-    """Where attempts have cost more processor time, repeated ones come less often, down to twenty a second."""
+    """Where attempts have cost more processor time, repeated ones come less often."""
     used = 0.0
 
     class Costly(Crowded):

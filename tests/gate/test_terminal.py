@@ -13,13 +13,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unicodedata import east_asian_width
 
 import pytest
 from program import GATEKEEPER, PATIENCE, environment, listening, refusing
 
 CONTROL = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-HIDDEN, GIVEN_BACK = "\x1b[?25l", "\x1b[?25h"
+PAINTED, CURSOR = "\x1b[J", "\x1b[?25"
 
 
 class Terminal:
@@ -72,7 +73,7 @@ def terminal(*words: str, columns: int = 100, rows: int = 30, **env: str) -> Ite
 
 def frames(shown: str) -> list[list[str]]:
     """Return the lines of each painting, without control sequences."""
-    return [[CONTROL.sub("", line).rstrip() for line in frame.split("\r\n")] for frame in shown.split(HIDDEN)[1:]]
+    return [[CONTROL.sub("", line).rstrip() for line in frame.split("\r\n")] for frame in shown.split(PAINTED)[:-1]]
 
 
 def test_the_view_shows_where_everything_stands() -> None:
@@ -89,7 +90,7 @@ def test_the_view_shows_where_everything_stands() -> None:
         story = CONTROL.sub("", shown).rstrip().splitlines()[-1]
     assert story.startswith("gatekeeper: closed, the time is up after 2")
     assert f"1 of 2 not ready: db (refused: 127.0.0.1:{port})" in story
-    assert shown.index(GIVEN_BACK) > shown.rindex(HIDDEN)
+    assert CURSOR not in shown
     assert COLOUR.search(shown)
 
 
@@ -111,14 +112,13 @@ def test_a_dumb_terminal_gets_plain_lines(words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_cursor_is_given_back_after_a_signal(number: signal.Signals) -> None:
-    """Whoever ends the wait has the cursor again, and the story as the last line."""
+def test_a_signal_leaves_the_story_as_the_last_line(number: signal.Signals) -> None:
+    """Whoever ends the wait sees how things stood, and why it ended."""
     with refusing() as port, terminal(f"tcp://127.0.0.1:{port}") as tty:
         tty.read("refused")
         tty.process.send_signal(number)
         shown = tty.read()
         assert tty.process.wait(PATIENCE) == 128 + number
-    assert shown.index(GIVEN_BACK) > shown.rindex(HIDDEN)
     assert "by a signal" in shown.rstrip().splitlines()[-1]
 
 
@@ -138,7 +138,7 @@ def test_ctrl_c_ends_the_wait() -> None:
         shown = tty.read()
         os.close(ours)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
-    assert shown.index(GIVEN_BACK) > shown.rindex(HIDDEN)
+    assert "by a signal" in shown.rstrip().splitlines()[-1]
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(20, 5), (1, 1), (40, 10), (200, 3)])
@@ -183,9 +183,21 @@ def test_what_others_say_cannot_steer_the_terminal() -> None:
 
 
 def test_the_command_has_the_terminal_as_it_was() -> None:
-    """The command starts below the view, with a cursor."""
+    """The command starts below the view, with the cursor that nobody has taken away: Ctrl-Z would not give it back."""
     with listening() as port, terminal(f"tcp://127.0.0.1:{port}", "--", "echo", "hello") as tty:
         shown = tty.read()
         assert tty.process.wait(PATIENCE) == 0
     assert shown.endswith("hello\r\n")
-    assert shown.index(GIVEN_BACK) < shown.index("hello")
+    assert CURSOR not in shown
+
+
+def test_wide_characters_do_not_make_lines_wrap() -> None:
+    """What takes two cells of the terminal counts for two, so that each painting covers the one before."""
+    wide = "w=exec:'printf " + "日本語" * 30 + "; exit 1'"
+    said = wide.replace("exec:'", "exec:'sh -c '\"'\"'").replace("exit 1'", "exit 1'\"'\"''")
+    with terminal("--timeout=2s", said, columns=80) as tty:
+        shown = tty.read()
+    lines = [line for frame in frames(shown) for line in frame]
+    cells = [sum(2 if east_asian_width(mark) in "WF" else 1 for mark in line) for line in lines]
+    assert "日本語" in shown
+    assert max(cells) < 80

@@ -197,7 +197,7 @@ def watched(probe: File, *steps: Callable[[], object]) -> list[Outcome]:
     """Attempt, and again at each change; take a step whenever the outcome is known. Return the outcomes that differ."""
 
     async def run() -> list[Outcome]:
-        signal = probe.watch()
+        signal = await probe.watch()
         assert signal
         outcomes = [await probe.attempt()]
         with closing(signal):
@@ -232,7 +232,7 @@ def test_the_kernel_tells_of_folders_that_appear_on_the_way(tmp_path: Path) -> N
 
     async def run() -> None:
         probe = probe_of(path)
-        signal = probe.watch()
+        signal = await probe.watch()
         assert signal
         with closing(signal):
             for step in (*reversed(path.parents[:3]), path):
@@ -294,7 +294,7 @@ def test_other_names_in_the_folder_wake_nobody(path: Path) -> None:
     appear = path.touch
 
     async def run() -> None:
-        with closing(signal_of(path)) as signal, closing(signal_of(path.parent / "other")) as other:
+        with closing(await signal_of(path)) as signal, closing(await signal_of(path.parent / "other")) as other:
             (path.parent / "other").touch()
             await asyncio.wait_for(other.changed(), LIMIT)
             woken = asyncio.ensure_future(signal.changed())
@@ -311,7 +311,7 @@ def test_a_change_before_the_wait_is_not_lost(path: Path) -> None:
     appear = path.touch
 
     async def run() -> None:
-        with closing(signal_of(path)) as signal:
+        with closing(await signal_of(path)) as signal:
             cancelled = asyncio.ensure_future(signal.changed())
             await asyncio.sleep(0)
             appear()
@@ -327,7 +327,7 @@ def test_all_signals_of_a_loop_share_one_descriptor(tmp_path: Path) -> None:
 
     async def run() -> None:
         before = descriptors()
-        signals = [signal_of(tmp_path / str(number)) for number in range(200)]
+        signals = [await signal_of(tmp_path / str(number)) for number in range(200)]
         assert len(descriptors() - before) == 1
         for number, signal in enumerate(signals):
             (tmp_path / str(number)).touch()
@@ -345,7 +345,7 @@ def test_without_inotify_there_is_no_signal(path: Path) -> None:
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
         try:
-            return probe_of(path).watch()
+            return await probe_of(path).watch()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
@@ -359,8 +359,8 @@ def test_a_socket_exists_like_any_file(path: Path) -> None:
         assert attempt(path).state is State.READY
 
 
-def signal_of(path: Path) -> Signal:
+async def signal_of(path: Path) -> Signal:
     """Return the signal for a path."""
-    signal = probe_of(path).watch()
+    signal = await probe_of(path).watch()
     assert signal
     return signal

@@ -22,6 +22,7 @@ from gatekeeper.values import BadValueError
 
 SLOW = "(x+x+)+y"
 FOOD = b"x" * 5000
+MORE_FOOD = b"x" * 50_000  # for a match of the whole, which gives up sooner
 LATE = 5.0  # seconds; a slow search that held the loop would take years
 
 
@@ -157,7 +158,7 @@ def _exec(folder: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
         _web({"expect_body": SLOW}, answer(200, FOOD)),
         _web({"expect_header": f"x: {SLOW}"}, answer(200, x=FOOD.decode())),
         _web({"expect_json": f'search($.a, "{SLOW}")'}, answer(200, b'{"a": "%s"}' % FOOD)),
-        _web({"expect_json": f'match($.a, "{SLOW}")'}, answer(200, b'{"a": "%s"}' % FOOD)),
+        _web({"expect_json": f'match($.a, "{SLOW}")'}, answer(200, b'{"a": "%s"}' % MORE_FOOD)),
         _file,
         _exec,
     ],

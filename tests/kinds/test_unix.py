@@ -147,7 +147,7 @@ def test_the_signal_tells_when_the_socket_appears(tmp_path: Path) -> None:
 
     async def run(serve: Callable[[], None]) -> Outcome:
         probe = Unix.parse(f"unix://{path}", {})
-        signal = probe.watch()
+        signal = await probe.watch()
         assert signal
         with closing(signal):
             outcome = await probe.attempt()
@@ -172,4 +172,4 @@ def test_the_signal_tells_when_the_socket_appears(tmp_path: Path) -> None:
 
 def test_an_abstract_socket_has_no_signal() -> None:
     """There is no folder to watch."""
-    assert Unix.parse("unix://@name", {}).watch() is None
+    assert asyncio.run(Unix.parse("unix://@name", {}).watch()) is None
