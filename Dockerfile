@@ -7,7 +7,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY gatekeeper gatekeeper
 RUN pip install --no-cache-dir --no-compile --target /out/usr/local/lib/python3.11/dist-packages . \
     && rm -r /out/usr/local/lib/python3.11/dist-packages/bin
-COPY --chmod=755 images/gatekeeper /out/usr/local/bin/gatekeeper
+COPY images/gatekeeper /out/usr/local/bin/gatekeeper
 
 # Debian's Python and CA bundle without a shell, a package manager or pip.
 FROM gcr.io/distroless/python3-debian12:latest

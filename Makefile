@@ -35,6 +35,7 @@ bench: .venv/made bench-packages
 
 image:
 	@$(if $(APT),command -v podman >/dev/null || command -v docker >/dev/null || { $(call install,podman buildah); },true)
+	@command -v podman >/dev/null || command -v docker >/dev/null || { echo 'an image is built by podman or docker: install one' >&2; exit 1; }
 	$$(command -v podman || command -v docker) build --tag gatekeeper .
 
 clean:

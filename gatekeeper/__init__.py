@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from gatekeeper.declaration import BadDeclarationError as BadDeclaration
     from gatekeeper.model import Plan
-    from gatekeeper.verdict import Verdict
+    from gatekeeper.verdict import Report, Verdict
 
-__all__ = ["BadDeclaration", "NotReady", "__version__", "check", "wait", "wait_async"]
+__all__ = ["BadDeclaration", "NotReady", "Report", "Verdict", "__version__", "check", "wait", "wait_async"]
 __version__ = "0.1.0"
 
 
@@ -108,5 +108,9 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute
         from gatekeeper.declaration import BadDeclarationError  # noqa: PLC0415 - nothing is loaded by the import
 
         return BadDeclarationError
+    if name in ("Report", "Verdict"):
+        from gatekeeper import verdict  # noqa: PLC0415 - as above
+
+        return getattr(verdict, name)
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)

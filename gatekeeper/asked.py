@@ -42,7 +42,7 @@ def show_kinds(argv: list[str]) -> None:
     """Print the kinds, or the one that is named."""
     if len(argv) > 1:
         raise BadDeclarationError([Problem("kinds", "takes one KIND at most")])
-    if not argv or argv[0] in ("-h", "--help"):
+    if not argv:
         pages.put(pages.kinds_page())
         return
     if argv[0] not in KINDS:

@@ -107,6 +107,8 @@ def _asked(name: str, argv: list[str], start: Start) -> int:
 
     signals = Signals()
     with signals.lethal():
+        if name in ("kinds", "demo") and {"-h", "--help"} & set(argv):
+            return _help(name)
         if name == "kinds":
             asked.show_kinds(argv)
             return EX_OK

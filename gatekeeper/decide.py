@@ -46,7 +46,14 @@ def at_once(plan: Plan, reports: Sequence[Report]) -> Decision:
 def conclude(decision: Decision, reports: Sequence[Report], started: datetime, waited: float) -> Verdict:
     """Return the whole report of a gate that opened or stayed shut; ``waited`` is in seconds."""
     gate, cause = decision
-    return Verdict(gate, cause, summary(reports), started, waited, tuple(reports))
+    there = [report.name for report in reports if report.state is State.READY]
+    if decision == (Gate.OPEN, Cause.READY) and any(r.required and r.state is not State.READY for r in reports):
+        line = (
+            f"{len(there)} of {len(reports)} ready: {', '.join(there[:_NAMED])}"  # one was enough: which is what counts
+        )
+    else:
+        line = summary(reports)
+    return Verdict(gate, cause, line, started, waited, tuple(reports))
 
 
 def summary(reports: Sequence[Report]) -> str:

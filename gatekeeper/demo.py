@@ -42,7 +42,7 @@ def demo() -> int:
         for timer in timers:
             timer.start()
         try:
-            return _status_of([sys.executable, "-m", "gatekeeper", *arguments])
+            return _status_of([sys.executable, "-P", "-m", "gatekeeper", *arguments], _environment())
         finally:
             for timer in timers:
                 timer.cancel()
@@ -73,9 +73,15 @@ def _api() -> ThreadingHTTPServer:
     return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
 
-def _status_of(command: list[str]) -> int:
+def _environment() -> dict[str, str]:
+    """Return the environment without what the caller declares for a gate of its own, and with the way to this package."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("GATEKEEPER_", "NOTIFY_SOCKET"))}
+    return ours | {"PYTHONPATH": os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}
+
+
+def _status_of(command: list[str], environ: dict[str, str]) -> int:
     """Run a command and return its status; a signal that ends us ends it as well, and it may take its leave."""
-    with subprocess.Popen(command) as process:  # noqa: S603 - our own program
+    with subprocess.Popen(command, env=environ) as process:  # noqa: S603 - our own program
         try:
             return process.wait()
         except BaseException:

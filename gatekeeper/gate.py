@@ -5,7 +5,7 @@ Every way out is a verdict, or a `FaultError` that carries one; none but `decide
 
 import asyncio
 from collections.abc import Coroutine
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from gatekeeper import decide
@@ -37,7 +37,8 @@ async def hold(
 
     The deadline counts from ``began``, a moment of the monotonic clock, by default from now.
     """
-    started = datetime.now(UTC)
+    late = 0.0 if began is None else asyncio.get_running_loop().time() - began
+    started = datetime.now(UTC) - timedelta(seconds=late)
     if progress:
         progress.begin(plan)
         watch = Watch(plan, changed=progress.changed, attempted=progress.attempted, began=began)

@@ -40,21 +40,29 @@ GATE: dict[str, GateOption] = {
     "successes": _gate(whole(1, MOST), "ready after so many in a row", "N", "1"),
     "stable_for": _gate(duration, "and for so long", "D", "0"),
     "any": _gate(flag, "open as soon as one dependency is ready", default="all"),
-    "on_timeout": _gate(one_of("fail", "continue"), "at the deadline: fail, or open all the same", "WORD", "fail"),
+    "on_timeout": _gate(
+        one_of("fail", "continue"), "at the deadline: stay shut, or open all the same", "fail|continue", "fail"
+    ),
     "bypass": _gate(reason, "open at once, probe nothing, and say why", "REASON", "off"),
-    "notify": _gate(one_of("auto", "ready", "status", "off"), "what $NOTIFY_SOCKET is told", "WORD", "auto"),
+    "notify": _gate(
+        one_of("auto", "ready", "status", "off"), "what $NOTIFY_SOCKET is told", "auto|ready|status|off", "auto"
+    ),
     "notify_fd": _gate(whole(3, MOST), "s6 readiness: a newline on this descriptor when the gate opens", "N", "none"),
     "ready_file": _gate(not_empty, "written when the gate opens, removed at the start", "FILE", "none"),
     "termination_log": _gate(not_empty, "where to say why in 1 KiB; off", "FILE", "/dev/termination-log if there"),
     "report": _gate(not_empty, "the whole report as JSON, written at the end", "FILE", "none"),
-    "log_format": _gate(one_of("auto", "console", "json"), "console on a terminal, JSON elsewhere", "WORD", "auto"),
+    "log_format": _gate(
+        one_of("auto", "console", "json"), "console on a terminal, JSON elsewhere", "auto|console|json", "auto"
+    ),
     "quiet": _gate(flag, "say nothing but warnings and the end", default="off", short="q"),
     "verbose": _gate(flag, "say every attempt", default="off", short="v"),
     "start_timeout": _gate(limit, "how long COMMAND may take to say READY=1; 0 = no limit", "D", "0"),
     "stop_timeout": _gate(limit, "how long COMMAND may take to end, then SIGKILL; 0 = no limit", "D", "0"),
     "watchdog": _gate(limit, "COMMAND is ended when it is silent (WATCHDOG=1) for so long; 0 = off", "D", "0"),
-    "notify_access": _gate(one_of("none", "main", "exec", "all"), "who may speak for COMMAND", "WORD", "all"),
-    "output": _gate(one_of("text", "json"), "for check and plan", "WORD", "text"),
+    "notify_access": _gate(
+        one_of("none", "main", "exec", "all"), "who may speak for COMMAND", "none|main|exec|all", "all"
+    ),
+    "output": _gate(one_of("text", "json"), "for check and plan", "text|json", "text"),
 }
 
 # What decides when the gate opens; the others say what a process does about it.

@@ -28,6 +28,7 @@ MOST_ASKED_FOR = 30.0  # and at most half of what is left: a service that is up 
 CERTAIN_AFTER = 1.0  # seconds for which "never" must be said: a server that starts may answer 403 or nonsense at first
 WOKEN_AT_MOST_EVERY = 0.01
 NEARLY = 1e-6  # a timer may fire a rounding error early, and need not be set again for that
+WATCHED_WITHIN = 0.25  # seconds that the first attempt waits for a signal to be made
 UNTOLD = 2.0  # a signal that stays silent is doubted so often: a network file system tells nothing
 
 # What a notice of the file system puts an end to; all else is paced as if there were none.
@@ -52,7 +53,7 @@ async def pace(
         rules = rules._replace(successes=1, stable_for=0.0, delay=0.0)
     watch = getattr(probe, "watch", None)
     # Made before the first attempt, so that no change falls between the two.
-    signal: Signal | None = await _watched(watch, rules.attempt_timeout) if watch and not once else None
+    signal: Signal | None = await _watched(watch) if watch and not once else None
     run = _Run(probe, rules, turns, tell, signal, until, 0.0 if once else CERTAIN_AFTER)
     try:
         await asyncio.sleep(rules.delay)
@@ -65,10 +66,10 @@ async def pace(
             signal.close()
 
 
-async def _watched(watch: Callable[[], Awaitable[Signal | None]], limit: float | None) -> Signal | None:
+async def _watched(watch: Callable[[], Awaitable[Signal | None]]) -> Signal | None:
     """Return the signal; none where the file system does not answer, which the attempt will tell."""
     try:
-        async with asyncio.timeout(limit) as bound:
+        async with asyncio.timeout(WATCHED_WITHIN) as bound:
             return await watch()
     except TimeoutError:
         if not bound.expired():

@@ -39,10 +39,14 @@ def help_page(command: str | None = None) -> str:
     if command == "notify":
         usage, text = USAGE[command]
         return f"gatekeeper notify {usage}\n{text}\n\n{table(_NOTIFY)}"
+    if command in ("kinds", "demo"):
+        usage, text = USAGE[command]
+        return f"{f'gatekeeper {command} {usage}'.rstrip()}\n{text}\n"
     if command not in ("wait", "check", "plan", "run"):
         rows = [[f"  gatekeeper {name} {USAGE[name][0]}".rstrip(), USAGE[name][1]] for name in COMMANDS]
         body = "".join(f"{usage}\n      {text}\n" for usage, text in rows)
-        return f"Holds a program's start until what it needs is really there.\n\n{body}\n{_DEPENDENCY}"
+        version = "  gatekeeper --version\n      print the version\n"
+        return f"Holds a program's start until what it needs is really there.\n\n{body}{version}\n{_DEPENDENCY}"
     shown_ones = {key: row for key, row in GATE.items() if command in ("run", "plan") or key not in OF_THE_TENDED}
     rows = [["  " + _option(key), f"{row.option.help} [{row.default}]"] for key, row in shown_ones.items()]
     usage, text = USAGE[command]
@@ -121,7 +125,7 @@ def _all_settings(dependency: Dependency) -> list[Setting]:
 def kinds_page() -> str:
     """Return a line for each kind."""
     return table(
-        [["KIND", "READY WHEN", "EXAMPLE"], *([kind, _first_line(load(kind)), load(kind).EXAMPLE] for kind in KINDS)]
+        [["KIND", "READY WHEN", "EXAMPLE"], *([kind, _first_line(load(kind)), example(kind)] for kind in KINDS)]
     )
 
 
@@ -132,7 +136,13 @@ def kind_page(kind: str) -> str:
     own = [["  " + name, f"{option.help} [{defaults[name]}]"] for name, option in options_of(maker).items()]
     common = [["  " + name, option.help] for name, option in COMMON.items()]
     shared = f"every kind takes:\n{table(common)}"
-    return f"{kind}: {_first_line(maker)}\n\n  {maker.EXAMPLE}\n\n{kind} takes:\n{table(own)}\n{shared}"
+    return f"{kind}: {_first_line(maker)}\n\n  {example(kind)}\n\n{kind} takes:\n{table(own)}\n{shared}"
+
+
+def example(kind: str) -> str:
+    """Return a declaration of a kind that works; where two kinds are one but for TLS, in that one's words."""
+    text: str = load(kind).EXAMPLE
+    return text.replace("http://", f"{kind}://") if kind == "https" else text
 
 
 def as_json(data: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ exec "$@"
 """
 
 # A nameserver for the namespace: names with "ok" are 127.0.0.9, those with "hang" get no answer, those with "lost" none
-# at first, and the rest is NXDOMAIN.
+# at first, "formerr" is an error, "half" one of its two questions fails, and the rest is NXDOMAIN.
 _NAMESERVER = """
 import os, socket, sys, threading
 
@@ -28,7 +28,8 @@ def answer():
         if b"hang" in query or (b"lost" in query and len(asked) <= 2):
             continue
         is_a, known = query[-4:-2] == bytes([0, 1]), b"ok" in query
-        flags = bytes([0x81, 0x80 if known else 0x83])
+        failed = b"formerr" in query or (b"half" in query and not is_a)
+        flags = bytes([0x81, 0x80 if known else 0x81 if failed else 0x83])
         record = bytes.fromhex("c00c00010001000000010004 7f000009") if known and is_a else b""
         count = bytes([0, 1 if record else 0])
         end = query.index(0, 12) + 5

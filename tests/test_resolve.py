@@ -66,6 +66,26 @@ asyncio.run(run())
 
 @pytest.mark.root
 @pytest.mark.needs("unshare", "ip")
+def test_what_getaddrinfo_only_calls_gone_is_not_taken_for_gone() -> None:
+    """Whoever waits for an end is not told of one by an error of a nameserver."""
+    script = """
+import gatekeeper
+
+for name in ("formerr.test", "half.test", "nosuch.test"):
+    try:
+        print(gatekeeper.wait(f"tcp://{name}:80 invert", timeout=0.5).dependencies[0].why)
+    except gatekeeper.NotReady as error:
+        print(error.report.dependencies[0].reason)
+"""
+    assert namespace.run_with_nameserver(script).splitlines() == [
+        "unresolved",
+        "unresolved",
+        "ready: gone: unresolved nosuch.test (Name or service not known)",
+    ]
+
+
+@pytest.mark.root
+@pytest.mark.needs("unshare", "ip")
 def test_no_nameserver_at_all_is_not_gone() -> None:
     """A resolver that cannot be asked leaves open whether the name exists."""
     script = """

@@ -50,7 +50,7 @@ _PATTERN = later("_pattern", "pattern")
 class Http:
     """An HTTP server that answers a request as wanted."""
 
-    EXAMPLE: ClassVar[str] = "api=https://api:8443/healthz status=200,204 ca=/etc/tls/ca.crt"
+    EXAMPLE: ClassVar[str] = "api=http://api:8080/healthz status=200,204"
 
     url: Url
     method: str = option(method, "method of the request", default="GET")

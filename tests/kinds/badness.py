@@ -56,14 +56,15 @@ def slow(client: socket.socket, over: threading.Event) -> None:
 EVERY: tuple[Manners, ...] = (silent, hung_up, reset, garbage, garbage_and_gone, endless, slow)
 
 
-def saying(*parts: bytes, pause: float = 0.0) -> Manners:
-    """Return a server that says these parts with pauses of so many seconds between them, and then waits."""
+def saying(*parts: bytes, pause: float = 0.0, hang_up: bool = False) -> Manners:
+    """Return a server that says these parts with pauses of so many seconds between them, and then waits or hangs up."""
 
     def say(client: socket.socket, over: threading.Event) -> None:
         for part in parts:
             client.sendall(part)
             over.wait(pause)
-        over.wait()
+        if not hang_up:
+            over.wait()
 
     return say
 

@@ -114,6 +114,40 @@ def test_expect_is_matched_over_answers_that_come_in_drips() -> None:
         assert attempt(f"tcp://127.0.0.1:{port}", expect="220 ready").state is State.READY
 
 
+@pytest.mark.parametrize("pattern", [".*", "x*", "$", "^(OK)?", "(?=)"])
+def test_a_pattern_of_nothing_is_not_matched_before_anything_came(pattern: str) -> None:
+    """Whatever a pattern makes of nothing, a server that says nothing has not answered."""
+    with serving(hung_up) as port:
+        assert attempt(f"tcp://127.0.0.1:{port}", expect=pattern).reason is Reason.CLOSED
+    with serving(silent) as port, pytest.raises(TimeoutError):
+        attempt(f"tcp://127.0.0.1:{port}", seconds=0.2, expect=pattern)
+    with serving(saying(b"hello\n")) as port:
+        assert attempt(f"tcp://127.0.0.1:{port}", expect=pattern).state is State.READY
+
+
+def test_a_word_before_the_hang_up_changes_nothing() -> None:
+    """A server that says a word of excuse and hangs up is not ready; with linger it is watched after its answer too."""
+    with serving(saying(b"too many connections\n", hang_up=True)) as port:
+        assert attempt(f"tcp://127.0.0.1:{port}", linger="5s").reason is Reason.CLOSED
+        assert attempt(f"tcp://127.0.0.1:{port}", linger="5s", expect="too").reason is Reason.CLOSED
+        assert attempt(f"tcp://127.0.0.1:{port}", expect="too").state is State.READY
+
+
+def test_many_dead_addresses_do_not_outlast_the_attempt() -> None:
+    """The last of many addresses is tried within an attempt, as where one is counted."""
+
+    async def dial(number: int) -> int:
+        if number < 15:
+            await asyncio.Event().wait()
+        return number
+
+    async def run() -> int:
+        async with asyncio.timeout(3):
+            return await first_of(range(16), dial)
+
+    assert asyncio.run(run()) == 15
+
+
 def test_an_answer_without_a_match_is_unwanted_and_not_quoted() -> None:
     """A server that said something else and hung up gives an unwanted answer; its words are not repeated."""
 
