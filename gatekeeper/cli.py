@@ -102,13 +102,13 @@ def _answered(name: str, argv: list[str], start: Start) -> int:
         return EX_SOFTWARE
 
 
-def _asked(name: str, argv: list[str], start: Start) -> int:
+def _asked(name: str, argv: list[str], start: Start) -> int:  # noqa: PLR0911 - one for each command
     from gatekeeper import asked  # noqa: PLC0415 - no wait loads it
 
     signals = Signals()
+    if name in ("kinds", "demo") and {"-h", "--help"} & set(argv):
+        return _help(name)
     with signals.lethal():
-        if name in ("kinds", "demo") and {"-h", "--help"} & set(argv):
-            return _help(name)
         if name == "kinds":
             asked.show_kinds(argv)
             return EX_OK

@@ -74,7 +74,7 @@ def _api() -> ThreadingHTTPServer:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment without what the caller declares for a gate of its own, and with the way to this package."""
+    """Return the environment without what is declared for a gate of the caller's, and with the way to this package."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("GATEKEEPER_", "NOTIFY_SOCKET"))}
     return ours | {"PYTHONPATH": os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}
 
