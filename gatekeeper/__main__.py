@@ -12,7 +12,7 @@ def main() -> None:
     _keep_out_the_application()
     gc.disable()  # loading leaves no garbage that is worth looking for
     try:
-        if sys.argv[1:2] == ["notify"]:
+        if sys.argv[1:2] in (["notify"], ["status"]):
             from gatekeeper.quick import main as run  # noqa: PLC0415 - the front door stays free of imports
         else:
             from gatekeeper.cli import main as run  # noqa: PLC0415 - the front door stays free of imports

@@ -4,7 +4,7 @@ Every way out is a verdict, or a `FaultError` that carries one; none but `decide
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -31,11 +31,16 @@ class FaultError(RuntimeError):
 
 
 async def hold(
-    plan: Plan, progress: Progress | None = None, signals: Signals | None = None, began: float | None = None
+    plan: Plan,
+    progress: Progress | None = None,
+    signals: Signals | None = None,
+    began: float | None = None,
+    watching: Callable[[Watch], object] = lambda _: None,
 ) -> Verdict:
     """Hold until the gate opens or can no longer open, or a signal ends the wait.
 
-    The deadline counts from ``began``, a moment of the monotonic clock, by default from now.
+    The deadline counts from ``began``, a moment of the monotonic clock, by default from now. ``watching`` is called
+    with the watch once there is one.
     """
     late = 0.0 if began is None else asyncio.get_running_loop().time() - began
     started = datetime.now(UTC) - timedelta(seconds=late)
@@ -44,6 +49,7 @@ async def hold(
         watch = Watch(plan, changed=progress.changed, attempted=progress.attempted, began=began)
     else:
         watch = Watch(plan, began=began)
+    watching(watch)
     decision: Decision = (Gate.CLOSED, Cause.FAULT)
     try:
         decision = await _decided(watch, progress, signals)

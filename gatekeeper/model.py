@@ -160,9 +160,18 @@ class Dependency(NamedTuple):
         return "|".join(alternative.target for alternative in self.alternatives)
 
 
+class Address(NamedTuple):
+    """Where to listen: the path of a socket file, or a host (None for all of them) and a port."""
+
+    path: str | None
+    host: str | None = None
+    port: int = 0
+
+
 class GateOptions(NamedTuple):
     """The options of the gate as values. Times are seconds; limits are None for no limit.
 
+    ``status`` is None for its usual place, where that can be made, and empty for nowhere.
     ``termination_log`` is None for its usual place (where that is there) and ``off`` for nowhere.
     """
 
@@ -187,6 +196,7 @@ class GateOptions(NamedTuple):
     start_timeout: float | None = None
     stop_timeout: float | None = None
     watchdog: float | None = None
+    status: tuple[Address, ...] | None = None
     notify_access: str = "all"
     output: str = "text"
 

@@ -3,14 +3,29 @@
 Arguments, variables and plan files spell the same names; the help text and ``gatekeeper plan`` are made from here.
 """
 
+import re
 from typing import NamedTuple
 
-from gatekeeper.values import Option, duration, flag, limit, not_empty, one_of, pause, reason, whole
+from gatekeeper.model import Address
+from gatekeeper.values import (
+    BadValueError,
+    Option,
+    duration,
+    flag,
+    limit,
+    not_empty,
+    one_of,
+    pause,
+    quoted,
+    reason,
+    whole,
+)
 
-COMMANDS = ("wait", "check", "plan", "run", "notify", "kinds", "demo")
+COMMANDS = ("wait", "check", "plan", "run", "status", "notify", "kinds", "demo")
 PREFIX = "GATEKEEPER_"
 DEPENDENCIES = "dependencies"
 MOST = 1_000_000
+USUAL_STATUS = Address("/run/gatekeeper/status.sock")
 
 
 class GateOption(NamedTuple):
@@ -29,6 +44,26 @@ class GateOption(NamedTuple):
 
 def _gate(parse: object, text: str, metavar: str = "", default: str = "", short: str = "") -> GateOption:
     return GateOption(Option(parse, text), metavar, default, short)  # type: ignore[arg-type]  # each row is a parser
+
+
+def address(text: str) -> Address:
+    """Return the address that ``unix:/PATH``, ``:PORT``, ``HOST:PORT`` or ``[IPv6]:PORT`` means.
+
+    Raises `BadValueError`.
+    """
+    if text.startswith("unix:/"):
+        path = "/" + text.removeprefix("unix:").lstrip("/")
+        if len(path.encode(errors="surrogateescape")) <= 107:  # noqa: PLR2004 - sun_path, without the final NUL (unix(7))
+            return Address(path)
+    elif match := re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]*)):([0-9]+)", text, re.ASCII):
+        return Address(None, match[1] or match[2] or None, whole(0, 65535)(match[3]))
+    message = f"{quoted(text)} is no address: write unix:/PATH, :PORT or HOST:PORT"
+    raise BadValueError(message)
+
+
+def addresses(text: str) -> tuple[Address, ...]:
+    """Return the addresses of a text, with commas between them; ``off`` gives none."""
+    return () if text.strip().lower() == "off" else tuple(address(part.strip()) for part in text.split(","))
 
 
 GATE: dict[str, GateOption] = {
@@ -59,6 +94,7 @@ GATE: dict[str, GateOption] = {
     "start_timeout": _gate(limit, "how long COMMAND may take to say READY=1; 0 = no limit", "D", "0"),
     "stop_timeout": _gate(limit, "how long COMMAND may take to end, then SIGKILL; 0 = no limit", "D", "0"),
     "watchdog": _gate(limit, "COMMAND is ended when it is silent (WATCHDOG=1) for so long; 0 = off", "D", "0"),
+    "status": _gate(addresses, "where to tell how it stands: unix:/PATH, :PORT, HOST:PORT, off", "ADDRESS", "auto"),
     "notify_access": _gate(
         one_of("none", "main", "exec", "all"), "who may speak for COMMAND", "none|main|exec|all", "all"
     ),
@@ -72,7 +108,7 @@ OF_THE_GATE = (
 )
 
 # What is said of a command that is tended.
-OF_THE_TENDED = ("start_timeout", "stop_timeout", "watchdog", "notify_access")
+OF_THE_TENDED = ("start_timeout", "stop_timeout", "watchdog", "status", "notify_access")
 
 COMMON: dict[str, Option] = {
     "timeout": Option(limit, "how long this dependency may take in all"),

@@ -25,6 +25,10 @@ USAGE = {
         "[OPTION]... [DEPENDENCY]... -- COMMAND [ARG]...",
         "hold, then start COMMAND as a child and tend it: signals, zombies, sd_notify",
     ),
+    "status": (
+        "[--started|--ready|--live] [--status ADDRESS] [--verbose]",
+        "ask a running `run` how it stands, for exec probes; exit 0 or 1",
+    ),
     "notify": (
         r"[OPTION]... [KEY=VALUE]... [\; COMMAND [ARG]...]",
         "say it to $NOTIFY_SOCKET, as systemd-notify does; exit 0 or 1",
@@ -39,7 +43,7 @@ def help_page(command: str | None = None) -> str:
     if command == "notify":
         usage, text = USAGE[command]
         return f"gatekeeper notify {usage}\n{text}\n\n{table(_NOTIFY)}"
-    if command in ("kinds", "demo"):
+    if command in ("kinds", "demo", "status"):
         usage, text = USAGE[command]
         return f"{f'gatekeeper {command} {usage}'.rstrip()}\n{text}\n"
     if command not in ("wait", "check", "plan", "run"):

@@ -8,25 +8,26 @@ import os
 import sys
 from typing import NoReturn
 
-from gatekeeper import notify
 from gatekeeper.declaration import BadDeclarationError
 from gatekeeper.exits import EX_NOT_READY, EX_OK, EX_SOFTWARE, EX_USAGE
 from gatekeeper.handover.become import become, secure_standard_descriptors, take_stock
 from gatekeeper.handover.leave import leave
+
+_STDOUT, _STDERR = 1, 2
 
 
 def main(began: float) -> NoReturn:  # noqa: ARG001 - these have no deadline that could count from there
     """Run one of our quick commands and leave the process."""
     status = EX_SOFTWARE
     try:
-        status = _guarded(sys.argv[2:])
+        status = _guarded(sys.argv[1], sys.argv[2:])
     finally:
         leave(status)
 
 
-def _guarded(argv: list[str]) -> int:
+def _guarded(name: str, argv: list[str]) -> int:
     try:
-        return _notify(argv)
+        return _notify(argv) if name == "notify" else _status(argv)
     except BadDeclarationError as error:
         _say("".join(f"gatekeeper: {problem}\n" for problem in error.problems))
         return EX_USAGE
@@ -35,15 +36,25 @@ def _guarded(argv: list[str]) -> int:
         return EX_SOFTWARE
 
 
+def _status(argv: list[str]) -> int:
+    from gatekeeper import ask  # noqa: PLC0415 - for this one command
+
+    question = ask.read(argv, os.environ)
+    if not question.path:
+        return _help("status")
+    heard = ask.ask(question)
+    _say(heard.text + "\n", _STDOUT)
+    return EX_OK if heard.yes else EX_NOT_READY
+
+
 def _notify(argv: list[str]) -> int:
+    from gatekeeper import notify  # noqa: PLC0415 - for this one command
+
     secure_standard_descriptors()
     stock = take_stock()
     said = notify.read(argv)
     if said.wants_help:
-        from gatekeeper import pages  # noqa: PLC0415 - for this one page
-
-        pages.put(pages.help_page("notify"))
-        return EX_OK
+        return _help("notify")
     problem = notify.say(said, os.environ)
     if problem:
         _say(f"gatekeeper: {problem}\n")
@@ -56,8 +67,15 @@ def _notify(argv: list[str]) -> int:
     return failure.status
 
 
-def _say(text: str) -> None:
+def _help(command: str) -> int:
+    from gatekeeper import pages  # noqa: PLC0415 - for a page
+
+    pages.put(pages.help_page(command))
+    return EX_OK
+
+
+def _say(text: str, descriptor: int = _STDERR) -> None:
     try:
-        os.write(2, text.encode(errors="backslashreplace"))
+        os.write(descriptor, text.encode(errors="backslashreplace"))
     except OSError:  # nobody listens
         return

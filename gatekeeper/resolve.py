@@ -8,6 +8,7 @@ takes the resolver to ask again by itself, and the first answer counts.
 """
 
 import asyncio
+import signal
 import socket
 import threading
 from typing import NamedTuple
@@ -114,6 +115,7 @@ def _look_up(host: str, port: int) -> "asyncio.Future[tuple[Peer, ...]]":
     answer.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def work() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the main thread's
         try:
             peers = _peers(host, port, 0)
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the attempt, not to this thread

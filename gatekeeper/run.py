@@ -7,23 +7,28 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 
 from gatekeeper import log
 from gatekeeper.announce import ending
 from gatekeeper.announce.progress import Progress
 from gatekeeper.announce.sdnotify import Notifier
+from gatekeeper.announce.status import StatusServer
+from gatekeeper.declaration import BadDeclarationError, Problem
 from gatekeeper.gate import FaultError, bypassed, hold, in_loop
 from gatekeeper.handover.become import Stock, lacking
 from gatekeeper.handover.supervise import descendants
-from gatekeeper.lifecycle import Event, Life, after
+from gatekeeper.lifecycle import Event, after
 from gatekeeper.log import Log
-from gatekeeper.model import GateOptions, Plan
+from gatekeeper.model import Address, GateOptions, Plan
+from gatekeeper.options import USUAL_STATUS, spelled
 from gatekeeper.signals import Signals
 from gatekeeper.tend import Ended, Rules, Tended
 from gatekeeper.verdict import Cause, Gate, Verdict
+from gatekeeper.watch import Watch
+from gatekeeper.whole import Whole
 
 _MERCY = 1.0  # seconds that the command has for its end when a fault of ours ends us
 
@@ -56,18 +61,20 @@ def run(
     """Hold, start and tend; a fault of ours ends the command too, before it is raised."""
 
     async def through() -> Ran:
-        verdict = await _verdict(plan, voices.progress, signals, began)
-        failure = lacking(command, environ) if verdict else None
-        if failure:  # nobody is told of a start that cannot come
-            verdict = verdict._replace(gate=Gate.CLOSED, cause=Cause.FAILED, summary=failure.reason)
-        elif verdict and signals.received is not None:
-            verdict = verdict._replace(gate=Gate.CLOSED, cause=Cause.SIGNAL)
-        verdict = ending.announce(verdict, plan.options, voices.logger, voices.notifier, tending=True)
-        if not verdict:
-            return Ran(verdict, Ended(*failure) if failure else None)
-        tended = _tended(plan.options, voices)
-        voices.logger.say("info", log.STARTING, command=command[0])
-        return Ran(verdict, await tended.run(command, environ, stock, ours, lambda: signals.received))
+        whole = Whole()
+        async with answering(plan.options, whole, voices.logger) as changed:
+            verdict = await held(plan, whole, voices, signals, began)
+            failure = lacking(command, environ) if verdict else None
+            if failure:  # nobody is told of a start that cannot come
+                verdict = verdict._replace(gate=Gate.CLOSED, cause=Cause.FAILED, summary=failure.reason)
+            verdict = ending.announce(verdict, plan.options, voices.logger, voices.notifier, tending=True)
+            whole.verdict = verdict
+            whole.life = after(whole.life, Event.OPENED if verdict else Event.CLOSED)
+            if not verdict:
+                return Ran(verdict, Ended(*failure) if failure else None)
+            voices.logger.say("info", log.STARTING, command=command[0])
+            tended = _tended(plan.options, whole, voices, changed)
+            return Ran(verdict, await tended.run(command, environ, stock, ours, lambda: signals.received))
 
     try:
         ran = in_loop(through())
@@ -78,16 +85,51 @@ def run(
     return ran
 
 
-async def _verdict(plan: Plan, progress: Progress, signals: Signals, began: float) -> Verdict:
+async def held(plan: Plan, whole: Whole, voices: Voices, signals: Signals, began: float) -> Verdict:
+    """Hold, and return a verdict whatever happens; raises `BadDeclarationError` only."""
+
+    def watching(watch: Watch) -> None:
+        whole.watch = watch
+
     if plan.options.bypass:
-        return bypassed(plan)
+        verdict = bypassed(plan)
+    else:
+        try:
+            verdict = await hold(plan, voices.progress, signals, began, watching)
+        except FaultError as fault:
+            verdict = fault.verdict
+    if verdict and signals.received is not None:
+        verdict = verdict._replace(gate=Gate.CLOSED, cause=Cause.SIGNAL)
+    return verdict
+
+
+@asynccontextmanager
+async def answering(options: GateOptions, whole: Whole, logger: Log) -> AsyncIterator[Callable[[], None]]:
+    """Answer those who ask how it stands, within the block; give what is to be called when that has changed.
+
+    An address that was asked for and cannot be listened at is a fault; the usual place need not be there to be made.
+    """
+    server = StatusServer(whole.view)
     try:
-        return await hold(plan, progress, signals, began)
-    except FaultError as fault:
-        return fault.verdict
+        for address in (USUAL_STATUS,) if options.status is None else options.status:
+            try:
+                await server.listen(address)
+            except OSError as error:
+                where = f"{address.path or f'{address.host}:{address.port}'}: {error.strerror}"
+                if options.status is not None:
+                    raise BadDeclarationError([Problem(spelled("status"), where)], options) from None
+                if error.errno == errno.EADDRINUSE:
+                    logger.note(f"another one is asked for its status there, and not this one: {where}")
+        yield server.changed
+    finally:
+        server.close()
 
 
-def _tended(options: GateOptions, voices: Voices) -> Tended:
+def _shown(address: Address) -> str:
+    return address.path or f"{address.host or ''}:{address.port}"
+
+
+def _tended(options: GateOptions, whole: Whole, voices: Voices, changed: Callable[[], None]) -> Tended:
     rules = Rules(
         options.start_timeout,
         options.stop_timeout,
@@ -96,20 +138,20 @@ def _tended(options: GateOptions, voices: Voices) -> Tended:
         relays=options.notify in ("auto", "status"),
         readiness=options.notify in ("auto", "ready"),
     )
-    told: list[Life] = []
 
-    def changed(tended: Tended) -> None:
-        life = tended.life
-        if told and told[-1].phase is life.phase:
+    def tell(tended: Tended) -> None:
+        before, whole.life = whole.life, tended.life
+        whole.said, whole.why = tended.status_text, tended.why
+        changed()
+        if before.phase is tended.life.phase:
             return
-        if life.been_ready and not (told and told[-1].been_ready):
+        if tended.life.been_ready and not before.been_ready:
             ending.tell_descriptor(options, voices.logger)
-        told.append(life)
         level = "error" if tended.why else "info"
-        voices.logger.say(level, log.COMMAND, state=life.phase.value, detail=tended.why or tended.status_text or None)
+        detail = tended.why or tended.status_text or None
+        voices.logger.say(level, log.COMMAND, state=tended.life.phase.value, detail=detail)
 
-    life = after(Life(), Event.OPENED)
-    return Tended(rules, voices.notifier, changed=changed, note=voices.logger.note, life=life)
+    return Tended(rules, voices.notifier, changed=tell, note=voices.logger.note, life=whole.life)
 
 
 def _tell_end(ran: Ran, options: GateOptions, voices: Voices) -> None:

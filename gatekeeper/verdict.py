@@ -37,6 +37,13 @@ class Report(NamedTuple):
         """The reason with its detail, as ``refused: 10.0.0.7:5432``."""
         return f"{self.reason}: {self.detail}" if self.detail else str(self.reason)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain data, ready for JSON: times in seconds."""
+        plain = {key: _json(value) for key, value in self._asdict().items()}
+        del plain["overdue"]
+        plain["changes"] = [{key: _json(value) for key, value in each._asdict().items()} for each in self.changes]
+        return plain
+
 
 class Gate(StrEnum):
     """What the gate does in the end."""
@@ -79,15 +86,8 @@ class Verdict(NamedTuple):
             "summary": self.summary,
             "started": self.started.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "waited": round(self.waited, 3),
-            "dependencies": [_plain(report) for report in self.dependencies],
+            "dependencies": [report.as_dict() for report in self.dependencies],
         }
-
-
-def _plain(report: Report) -> dict[str, Any]:
-    plain = {key: _json(value) for key, value in report._asdict().items()}
-    del plain["overdue"]
-    plain["changes"] = [{k: _json(v) for k, v in change._asdict().items()} for change in report.changes]
-    return plain
 
 
 def _json(value: Any) -> Any:  # noqa: ANN401 - plain data of every type passes through here

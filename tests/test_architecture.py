@@ -47,6 +47,8 @@ FLOW: dict[str, set[str]] = {
     "announce.received": set(),
     "announce.sdnotify": set(),
     "announce.relay": {"announce.received", "announce.sdnotify"},
+    "announce.metrics": set(),
+    "announce.status": set(),
     "lifecycle": set(),
     "announce.s6": set(),
     "declare.": {"declare."},
@@ -70,14 +72,16 @@ FLOW: dict[str, set[str]] = {
     "announce.progress": {"announce.sdnotify", "decide", "log", "screen", "watch"},  # asks a watch where things stand
     "gate": {"announce.progress", "decide", "signals", "watch"},  # puts together what runs in the event loop
     "tend": {"announce.received", "announce.relay", "announce.sdnotify", "handover.", "lifecycle"},
-    "run": {"announce.", "gate", "handover.", "lifecycle", "log", "signals", "tend"},
+    "whole": {"announce.metrics", "announce.status", "decide", "lifecycle", "watch"},
+    "run": {"announce.", "gate", "handover.", "lifecycle", "log", "signals", "tend", "watch", "whole"},
     "pages": {"probes", "probes._options", "screen"},
     "demo": set(),
     "__init__": {"declare.line", "gate", "plan"},  # the library face
     "declared": {"announce.files", "declare.", "plan"},
     "asked": {"announce.files", "demo", "gate", "log", "pages", "probes", "signals"},
     "notify": {"announce.sdnotify"},
-    "quick": {"exits", "handover.", "notify", "pages"},
+    "ask": set(),
+    "quick": {"ask", "exits", "handover.", "notify", "pages"},
     "cli": {"announce.", "asked", "declare.sources", "declared", "exits", "gate", "handover.", "log", "pages"}
     | {"run", "screen", "signals", "turns"},
     "__main__": {"cli", "quick"},

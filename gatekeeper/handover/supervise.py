@@ -45,7 +45,15 @@ class Signalled:
             handler = signal.SIG_IGN if number in stock.ignored else self._caught
             with suppress(OSError, ValueError):  # the two that the C library keeps for itself
                 signal.signal(number, handler)
+        # A handler is called in the main thread, which must be woken for it where another thread has caught the signal.
+        self._woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        self._loop.add_reader(self._woken, self._drain)
         threading.Thread(target=self._wait, args=(wanted,), name="signals", daemon=True).start()
+
+    def _drain(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self._woken, 4096)
 
     def _wait(self, wanted: set[signal.Signals]) -> None:
         while True:

@@ -5,6 +5,7 @@ Not in asyncio's default executor: work that was given up would fill its few thr
 
 import asyncio
 import os
+import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,16 +26,10 @@ async def reachable(path: str) -> None:
     later attempts. Raises `MissError`.
     """
     looks = _looking.setdefault(asyncio.get_running_loop(), {})
-    if path not in looks:
-        looks[path] = asyncio.ensure_future(aside(f"looking at {path}", lambda: _look(path)))
-        looks[path].add_done_callback(lambda done: (looks.pop(path), done.cancelled() or done.exception()))
+    if path not in looks or looks[path].done():
+        looks[path] = _begun(f"looking at {path}", lambda: _look(path))
     with during(f"looking at {path}"):
-        await asyncio.shield(looks[path])
-
-
-def _look(path: str) -> None:
-    with suppress(OSError, ValueError):
-        os.stat(path)
+        await asyncio.wait([looks[path]])
 
 
 async def aside(what: str, work: Callable[[], T]) -> T:
@@ -42,10 +37,20 @@ async def aside(what: str, work: Callable[[], T]) -> T:
 
     Raises `MissError` where no thread is left; ``what`` names the work.
     """
+    return await _begun(what, work)
+
+
+def _look(path: str) -> None:
+    with suppress(OSError, ValueError):
+        os.stat(path)
+
+
+def _begun(what: str, work: Callable[[], T]) -> "asyncio.Future[T]":
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
 
     def run() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the main thread's
         try:
             result = work()
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the attempt, not to this thread
@@ -63,4 +68,4 @@ async def aside(what: str, work: Callable[[], T]) -> T:
         threading.Thread(target=run, name=what, daemon=True).start()
     except RuntimeError as error:
         raise MissError(waiting(Reason.EXHAUSTED, f"{what} (cannot start a thread: {error})")) from None
-    return await answer
+    return answer

@@ -92,6 +92,7 @@ class Run:
         return bool(said)
 
     def _attend(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the main thread's
         # ECHILD only once the command has ended: SIGCHLD is ignored, or somebody else has reaped it.
         with suppress(ChildProcessError):
             ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
