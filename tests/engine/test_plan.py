@@ -8,7 +8,7 @@ import pytest
 from gatekeeper.declaration import BadDeclarationError, Problem
 from gatekeeper.declare.argv import parse_arguments
 from gatekeeper.declare.sources import gather, our_variables
-from gatekeeper.model import Dependency, GateOptions, Plan, Setting
+from gatekeeper.model import Address, Dependency, GateOptions, Plan, Setting
 from gatekeeper.options import GATE, variable
 from gatekeeper.plan import make_plan
 from gatekeeper.probes import KINDS
@@ -317,6 +317,7 @@ def test_every_option_of_the_gate_has_its_variable() -> None:
         "start_timeout": "5s",
         "stop_timeout": "6s",
         "watchdog": "7s",
+        "status": "unix:/run/x.sock,[::1]:80,:8080",
         "notify_access": "main",
         "output": "json",
     }
@@ -334,6 +335,7 @@ def test_every_option_of_the_gate_has_its_variable() -> None:
         start_timeout=5.0,
         stop_timeout=6.0,
         watchdog=7.0,
+        status=(Address("/run/x.sock"), Address(None, "::1", 80), Address(None, None, 8080)),
         notify_access="main",
         bypass="drill",
         notify="off",
