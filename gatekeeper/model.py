@@ -91,7 +91,14 @@ def failed(reason: Reason, detail: str = "", *, gone: bool = False) -> Outcome:
 
 
 class Signal(Protocol):
-    """Tells that another attempt is worth making now (a file changed, say)."""
+    """Tells that another attempt is worth making now (a file changed, say).
+
+    ``told`` are the reasons that a notice puts an end to: all else is paced as if there were none. A signal that stays
+    silent is doubted after ``doubted_after`` seconds.
+    """
+
+    told: frozenset[Reason]
+    doubted_after: float
 
     async def changed(self) -> None:
         """Return at the first change since the last call of `changed` returned, or since the signal was made."""

@@ -29,10 +29,6 @@ CERTAIN_AFTER = 1.0  # seconds for which "never" must be said: a server that sta
 WOKEN_AT_MOST_EVERY = 0.01
 NEARLY = 1e-6  # a timer may fire a rounding error early, and need not be set again for that
 WATCHED_WITHIN = 0.25  # seconds that the first attempt waits for a signal to be made
-UNTOLD = 2.0  # a signal that stays silent is doubted so often: a network file system tells nothing
-
-# What a notice of the file system puts an end to; all else is paced as if there were none.
-_TOLD = (Reason.NOT_FOUND, Reason.STILL_THERE, Reason.FORBIDDEN, Reason.UNWANTED_ANSWER)
 
 
 async def pace(
@@ -188,8 +184,8 @@ class _Run:
             pause = max(pause, self._as_asked(outcome.retry_after))
         if outcome.reason is Reason.TIMED_OUT:
             pause = max(pause - self._took, CHEAP[1])  # it has been its own pause
-        if self._signal and outcome.reason in _TOLD:
-            pause = max(pause, UNTOLD)
+        if self._signal and outcome.reason in self._signal.told:
+            pause = max(pause, self._signal.doubted_after)
         rules = self._rules
         # Jitter only lengthens, so that the shortest pause is what it says.
         pause = max(pause, rules.interval or 0.0) * uniform(1, 1 + JITTER)  # noqa: S311 - no secret

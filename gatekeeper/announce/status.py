@@ -1,8 +1,9 @@
 """Who asks how things stand is answered: /startupz, /readyz, /livez and /metrics over HTTP/1.1, on asyncio's streams.
 
 Each is 200 or 503 with the reason in a line; `?verbose` or `Accept: application/json` give the whole report, and
-`?wait=30s` holds the answer until it changes. A kubelet asks with GET and reads little: no server framework is loaded
-for it. What is asked is read with a limit in size and time, and who keeps a connection busy keeps nobody else waiting.
+`?wait=30s` holds the answer until it changes, with `&while=503` only where it is that now. A kubelet asks with GET and
+reads little: no server framework is loaded for it. What is asked is read with a limit in size and time, and who keeps a
+connection busy keeps nobody else waiting.
 """
 
 import asyncio
@@ -124,10 +125,13 @@ class StatusServer:
         if path not in view.answers:
             return 404, _TEXT, f"known are {', '.join([*view.answers, '/metrics'])}\n"
         if "wait" in query:
+            now = str(200 if view.answers[path].yes else 503)
             try:
-                view = await self._after_change(path, view, min(duration(query["wait"]), _LONGEST_WAIT))
+                seconds = min(duration(query["wait"]), _LONGEST_WAIT)
             except BadValueError as error:
                 return 400, _TEXT, f"wait: {error}\n"
+            if query.get("while", now) == now:
+                view = await self._after_change(path, view, seconds)
         answer = view.answers[path]
         status = 200 if answer.yes else 503
         if as_json or "verbose" in query:

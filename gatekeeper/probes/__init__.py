@@ -28,6 +28,7 @@ KINDS: Mapping[str, str] = {
     "service": "service:Service",
     "file": "file:File",
     "exec": "exec:Exec",
+    "notify": "notify:Notify",
 }
 
 

@@ -16,6 +16,8 @@ import struct
 from collections.abc import Iterator
 from weakref import WeakKeyDictionary
 
+from gatekeeper.model import Reason
+
 _MODIFY, _ATTRIB = 0x2, 0x4
 _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x40, 0x80, 0x100, 0x200
 _DELETE_SELF, _MOVE_SELF = 0x400, 0x800
@@ -49,7 +51,10 @@ def watch(path: str, *, inside: bool = False) -> "Notices | None":
 
 
 class Notices:
-    """A `model.Signal` for one path."""
+    """A `model.Signal` for one path; doubted now and then, for a network file system tells nothing."""
+
+    told = frozenset({Reason.NOT_FOUND, Reason.STILL_THERE, Reason.FORBIDDEN, Reason.UNWANTED_ANSWER})
+    doubted_after = 2.0
 
     def __init__(self, path: str, instance: "_Instance", *, inside: bool) -> None:
         """Take an absolute path and the instance that reads for it."""

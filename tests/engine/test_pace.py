@@ -9,7 +9,8 @@ import pytest
 from clock import NOT_YET, READY, REFUSED, Script, Silent, dependency, now, play
 
 from gatekeeper.model import Outcome, Probe, Reason, State, failed, ready, waiting
-from gatekeeper.pace import CHEAP, CHEAP_LATER, DEAR, LATER, UNTOLD, pace
+from gatekeeper.pace import CHEAP, CHEAP_LATER, DEAR, LATER, pace
+from gatekeeper.probes._inotify import Notices
 from gatekeeper.turns import Turns
 
 FOREVER = 10_000.0
@@ -89,7 +90,6 @@ def test_the_classes_of_pauses_are_those_of_the_design() -> None:
     assert 0.01 <= CHEAP[0] == CHEAP_LATER[0] <= 0.02
     assert (CHEAP[1:], CHEAP_LATER[1:], LATER) == ((0.02, 0.25), (0.02, 1.0), 300)
     assert DEAR == (0.05, 0.1, 2.0)
-    assert UNTOLD == 2.0
 
 
 @pytest.mark.parametrize(("answer", "pauses"), [(REFUSED, CHEAP), (NOT_YET, DEAR)], ids=["cheap", "dear"])
@@ -360,6 +360,8 @@ class Bell:
         """Be silent."""
         self.rung = asyncio.Event()
         self.closed = False
+        self.told = Notices.told
+        self.doubted_after = Notices.doubted_after
 
     async def changed(self) -> None:
         """Wait until it rings."""
@@ -479,7 +481,7 @@ def test_a_first_attempt_that_succeeds_loads_no_tenacity() -> None:
     program = """
 import sys; sys.path.insert(0, sys.argv[1])
 from clock import READY, Script, dependency, play
-from gatekeeper.pace import CHEAP, CHEAP_LATER, DEAR, LATER, UNTOLD, pace
+from gatekeeper.pace import CHEAP, CHEAP_LATER, DEAR, LATER, pace
 from gatekeeper.turns import Turns
 probe = Script((0, READY))
 play(pace(probe, dependency("it", probe), Turns(), print))
