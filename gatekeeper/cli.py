@@ -75,7 +75,7 @@ def _run(argv: list[str], start: Start) -> int:
     if name in ("-h", "--help", "help"):
         name = "help"
     if name in (*COMMANDS, "help", "--version"):
-        return _held(name, argv[1:], start) if name in ("wait", "run") else _answered(name, argv[1:], start)
+        return _held(name, argv[1:], start) if name in ("wait", "run", "serve") else _answered(name, argv[1:], start)
     shown = safe_target(name)  # which may be a dependency with a password in it
     what = f"unknown command {shown}" if name else "no command"
     hint = f"; write gatekeeper wait {shown}" if "://" in name else nearest(name, COMMANDS)
@@ -154,7 +154,7 @@ def _held(name: str, argv: list[str], start: Start) -> int:
     if plan is None:
         return _help(name)
     try:
-        through = _tended if name == "run" else _through
+        through = {"wait": _through, "run": _tended, "serve": _served}[name]
         return through(plan, command, signals, notifier, start)
     except BadDeclarationError as error:
         return _refused(error, start.lines, notifier)
@@ -213,6 +213,19 @@ def _tended(plan: Plan, command: tuple[str, ...] | None, signals: Signals, notif
     if ran.ended.late:
         return EX_TIMEOUT
     return ran.ended.status
+
+
+def _served(plan: Plan, _command: tuple[str, ...] | None, signals: Signals, notifier: Notifier, start: Start) -> int:
+    """Watch and decide, announce, hear the neighbour until a signal comes."""
+    from gatekeeper.run import Voices  # noqa: PLC0415 - for this one command
+    from gatekeeper.serve import serve  # noqa: PLC0415 - as above
+
+    logger = log.open_log(plan.options, start.lines)
+    _prepare(plan.options, notifier, logger)
+    make_room(sum(len(dependency.alternatives) for dependency in plan.dependencies))
+    voices = Voices(logger, Progress(logger, open_screen(logger, start.lines), notifier), notifier)
+    verdict = serve(plan, voices, signals, start.began)
+    return _status(_by_signal(verdict) if verdict else verdict, signals)
 
 
 def _not_for(options: GateOptions) -> set[str]:

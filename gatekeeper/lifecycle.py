@@ -12,6 +12,7 @@
 As in systemd, STOPPING is final: whatever is said afterwards, nothing that is dying becomes ready again.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -74,6 +75,18 @@ _NEXT = {
     **{(phase, Event.EXITED): Phase.ENDED for phase in (*_ALIVE, Phase.STOPPING)},
     **{(phase, Event.FAILED): Phase.FAILED for phase in (*_ALIVE, Phase.STOPPING)},
 }
+
+
+def event_of(said: Mapping[str, str]) -> Event | None:
+    """Return what a message says of the state: of several things the one that goes furthest, as systemd has it."""
+    for key, event in (
+        ("STOPPING", Event.SAID_STOPPING),
+        ("READY", Event.SAID_READY),
+        ("RELOADING", Event.SAID_RELOADING),
+    ):
+        if said.get(key) == "1":
+            return event
+    return None
 
 
 def after(life: Life, event: Event) -> Life:

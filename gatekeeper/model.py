@@ -204,6 +204,9 @@ class GateOptions(NamedTuple):
     stop_timeout: float | None = None
     watchdog: float | None = None
     status: tuple[Address, ...] | None = None
+    keep_watching: bool = False
+    notify_socket: str = "/run/gatekeeper/notify.sock"
+    notify_uid: tuple[int, ...] = ()
     notify_access: str = "all"
     output: str = "text"
 

@@ -4,6 +4,7 @@ Arguments, variables and plan files spell the same names; the help text and ``ga
 """
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from gatekeeper.model import Address
@@ -21,10 +22,11 @@ from gatekeeper.values import (
     whole,
 )
 
-COMMANDS = ("wait", "check", "plan", "run", "status", "notify", "kinds", "demo")
+COMMANDS = ("wait", "check", "plan", "run", "serve", "status", "notify", "kinds", "demo")
 PREFIX = "GATEKEEPER_"
 DEPENDENCIES = "dependencies"
 MOST = 1_000_000
+USUAL_NOTIFY_SOCKET = "/run/gatekeeper/notify.sock"
 USUAL_STATUS = Address("/run/gatekeeper/status.sock")
 
 
@@ -66,6 +68,11 @@ def addresses(text: str) -> tuple[Address, ...]:
     return () if text.strip().lower() == "off" else tuple(address(part.strip()) for part in text.split(","))
 
 
+def many(parse: Callable[[str], int]) -> Callable[[str], tuple[int, ...]]:
+    """Return a parser of values with commas between them."""
+    return lambda text: tuple(parse(part) for part in text.split(","))
+
+
 GATE: dict[str, GateOption] = {
     "file": _gate(not_empty, "plan file: YAML, JSON or TOML by its suffix, - for YAML on stdin", "FILE", "none", "f"),
     "timeout": _gate(limit, "the gate's deadline; 0 = none", "D", "5m", "t"),
@@ -95,6 +102,11 @@ GATE: dict[str, GateOption] = {
     "stop_timeout": _gate(limit, "how long COMMAND may take to end, then SIGKILL; 0 = no limit", "D", "0"),
     "watchdog": _gate(limit, "COMMAND is ended when it is silent (WATCHDOG=1) for so long; 0 = off", "D", "0"),
     "status": _gate(addresses, "where to tell how it stands: unix:/PATH, :PORT, HOST:PORT, off", "ADDRESS", "auto"),
+    "keep_watching": _gate(flag, "go on looking at the dependencies behind the open gate", default="off"),
+    "notify_socket": _gate(not_empty, "serve: where the neighbour speaks", "PATH", USUAL_NOTIFY_SOCKET),
+    "notify_uid": _gate(
+        many(whole(0, 2**32 - 2)), "serve: users that may speak besides root and our own", "UID", "none"
+    ),
     "notify_access": _gate(
         one_of("none", "main", "exec", "all"), "who may speak for COMMAND", "none|main|exec|all", "all"
     ),
@@ -108,7 +120,10 @@ OF_THE_GATE = (
 )
 
 # What is said of a command that is tended.
-OF_THE_TENDED = ("start_timeout", "stop_timeout", "watchdog", "status", "notify_access")
+OF_THE_TENDED = (
+    *("start_timeout", "stop_timeout", "watchdog", "status", "keep_watching"),
+    *("notify_socket", "notify_uid", "notify_access"),
+)
 
 COMMON: dict[str, Option] = {
     "timeout": Option(limit, "how long this dependency may take in all"),

@@ -25,6 +25,10 @@ USAGE = {
         "[OPTION]... [DEPENDENCY]... -- COMMAND [ARG]...",
         "hold, then start COMMAND as a child and tend it: signals, zombies, sd_notify",
     ),
+    "serve": (
+        "[OPTION]... [DEPENDENCY]...",
+        "the same without a child: a native sidecar that holds the pod's start, then hears its neighbour",
+    ),
     "status": (
         "[--started|--ready|--live] [--status ADDRESS] [--verbose]",
         "ask a running `run` how it stands, for exec probes; exit 0 or 1",
@@ -46,12 +50,14 @@ def help_page(command: str | None = None) -> str:
     if command in ("kinds", "demo", "status"):
         usage, text = USAGE[command]
         return f"{f'gatekeeper {command} {usage}'.rstrip()}\n{text}\n"
-    if command not in ("wait", "check", "plan", "run"):
+    if command not in ("wait", "check", "plan", "run", "serve"):
         rows = [[f"  gatekeeper {name} {USAGE[name][0]}".rstrip(), USAGE[name][1]] for name in COMMANDS]
         body = "".join(f"{usage}\n      {text}\n" for usage, text in rows)
         version = "  gatekeeper --version\n      print the version\n"
         return f"Holds a program's start until what it needs is really there.\n\n{body}{version}\n{_DEPENDENCY}"
-    shown_ones = {key: row for key, row in GATE.items() if command in ("run", "plan") or key not in OF_THE_TENDED}
+    shown_ones = {
+        key: row for key, row in GATE.items() if command in ("run", "serve", "plan") or key not in OF_THE_TENDED
+    }
     rows = [["  " + _option(key), f"{row.option.help} [{row.default}]"] for key, row in shown_ones.items()]
     usage, text = USAGE[command]
     return f"gatekeeper {command} {usage}\n{text}\n\n{_DEPENDENCY}\n{table(rows)}"

@@ -3,6 +3,7 @@
 The steps are those of `gatekeeper.cli` for a command that it becomes; what follows the gate is `tend`'s.
 """
 
+import asyncio
 import errno
 import os
 import signal
@@ -17,17 +18,18 @@ from gatekeeper.announce.progress import Progress
 from gatekeeper.announce.sdnotify import Notifier
 from gatekeeper.announce.status import StatusServer
 from gatekeeper.declaration import BadDeclarationError, Problem
-from gatekeeper.gate import FaultError, bypassed, hold, in_loop
+from gatekeeper.gate import FaultError, bypassed, fault_of, hold, in_loop
 from gatekeeper.handover.become import Stock, lacking
 from gatekeeper.handover.supervise import descendants
+from gatekeeper.keep import keep
 from gatekeeper.lifecycle import Event, after
 from gatekeeper.log import Log
-from gatekeeper.model import Address, GateOptions, Plan
+from gatekeeper.model import Address, GateOptions, Outcome, Plan, Reason, State
 from gatekeeper.options import USUAL_STATUS, spelled
 from gatekeeper.signals import Signals
 from gatekeeper.tend import Ended, Rules, Tended
 from gatekeeper.verdict import Cause, Gate, Verdict
-from gatekeeper.watch import Watch
+from gatekeeper.watch import LETTING_GO, Watch
 from gatekeeper.whole import Whole
 
 _MERCY = 1.0  # seconds that the command has for its end when a fault of ours ends us
@@ -74,7 +76,8 @@ def run(
                 return Ran(verdict, Ended(*failure) if failure else None)
             voices.logger.say("info", log.STARTING, command=command[0])
             tended = _tended(plan.options, whole, voices, changed)
-            return Ran(verdict, await tended.run(command, environ, stock, ours, lambda: signals.received))
+            async with keeping(plan, whole, voices.logger, changed):
+                return Ran(verdict, await tended.run(command, environ, stock, ours, lambda: signals.received))
 
     try:
         ran = in_loop(through())
@@ -123,6 +126,36 @@ async def answering(options: GateOptions, whole: Whole, logger: Log) -> AsyncIte
         yield server.changed
     finally:
         server.close()
+
+
+@asynccontextmanager
+async def keeping(plan: Plan, whole: Whole, logger: Log, changed: Callable[[], None]) -> AsyncIterator[None]:
+    """Go on looking at the dependencies within the block, where that was asked for."""
+    if not plan.options.keep_watching or plan.options.bypass:
+        yield
+        return
+
+    def lost(name: str, found: Outcome) -> None:
+        whole.lost[name] = found.reason.value
+        logger.say("warning", log.LOST, name=name, reason=found.reason.value, detail=found.detail or None)
+        changed()
+
+    def back(name: str) -> None:
+        del whole.lost[name]
+        logger.say("info", log.READY, name=name)
+        changed()
+
+    def ended(task: "asyncio.Future[None]") -> None:
+        if not task.cancelled() and (error := task.exception()):  # nothing is known any more: that is not ready
+            lost("gatekeeper", Outcome(State.WAITING, Reason.NOT_ATTEMPTED, fault_of(error)))
+
+    watching = asyncio.ensure_future(keep(plan, lost, back))
+    watching.add_done_callback(ended)
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching], timeout=2 * LETTING_GO)
 
 
 def _shown(address: Address) -> str:

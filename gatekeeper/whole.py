@@ -1,6 +1,6 @@
 """How it all stands at a moment, for those who ask: the gate, its dependencies, and the program behind it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gatekeeper.announce import metrics
@@ -14,19 +14,21 @@ from gatekeeper.watch import Watch
 class Whole:
     """What is known so far; each part is put in as it comes, and `view` says what that amounts to."""
 
-    def __init__(self) -> None:
-        """Know nothing yet."""
+    def __init__(self, *, starts_with_the_gate: bool = False) -> None:
+        """Know nothing yet; a sidecar counts as started when the gate is open, for what it holds back starts then."""
+        self._starts_with_the_gate = starts_with_the_gate
         self.watch: Watch | None = None
         self.verdict: Verdict | None = None
         self.life = Life()
         self.said = ""  # what the program says of itself
         self.why = ""  # why it was ended
-        self.lost: Mapping[str, str] = {}  # dependencies that were there and no longer are, and why
+        self.lost: dict[str, str] = {}  # dependencies that were there and no longer are, and why
 
     def view(self) -> View:
         """Return what is answered to those who ask."""
         how = self._how()
-        started = Answer(self.life.been_ready, "started" if self.life.been_ready else how)
+        has_started = bool(self.verdict) if self._starts_with_the_gate else self.life.been_ready
+        started = Answer(has_started, "started" if has_started else how)
         ready = Answer(self.life.ready and not self.lost, how)
         live = Answer(self.life.alive, "alive" if self.life.alive else how)
         return View({"/startupz": started, "/readyz": ready, "/livez": live}, self._report, self._metrics)

@@ -73,7 +73,9 @@ FLOW: dict[str, set[str]] = {
     "gate": {"announce.progress", "decide", "signals", "watch"},  # puts together what runs in the event loop
     "tend": {"announce.received", "announce.relay", "announce.sdnotify", "handover.", "lifecycle"},
     "whole": {"announce.metrics", "announce.status", "decide", "lifecycle", "watch"},
-    "run": {"announce.", "gate", "handover.", "lifecycle", "log", "signals", "tend", "watch", "whole"},
+    "keep": {"pace", "turns"},
+    "run": {"announce.", "gate", "handover.", "keep", "lifecycle", "log", "signals", "tend", "watch", "whole"},
+    "serve": {"announce.", "gate", "lifecycle", "log", "run", "signals", "whole"},
     "pages": {"probes", "probes._options", "screen"},
     "demo": set(),
     "__init__": {"declare.line", "gate", "plan"},  # the library face
@@ -83,7 +85,7 @@ FLOW: dict[str, set[str]] = {
     "ask": set(),
     "quick": {"ask", "exits", "handover.", "notify", "pages"},
     "cli": {"announce.", "asked", "declare.sources", "declared", "exits", "gate", "handover.", "log", "pages"}
-    | {"run", "screen", "signals", "turns"},
+    | {"run", "screen", "serve", "signals", "turns"},
     "__main__": {"cli", "quick"},
 }
 BARE = ("model", "values", "announce.sdnotify", "handover.become")
