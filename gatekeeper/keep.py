@@ -11,7 +11,8 @@ from gatekeeper.model import Dependency, Outcome, Plan, State
 from gatekeeper.pace import pace
 from gatekeeper.turns import Turns
 
-EVERY, AGAIN = 10.0, 1.0  # seconds between two looks, and between one that found nothing there and the next
+# Seconds between two looks, and between one that found nothing there and the next; `interval` and `max_interval` count.
+EVERY, AGAIN = 10.0, 1.0
 JITTER = 0.2
 
 
@@ -36,8 +37,10 @@ async def _keep(
     told = False
     while True:
         pause = EVERY if since is None or told else AGAIN
-        pause = max(pause, dependency.interval or 0.0) * uniform(1, 1 + JITTER)  # noqa: S311 - no secret
-        await asyncio.sleep(pause)
+        pause = max(pause, dependency.interval or 0.0)
+        if dependency.max_interval is not None:
+            pause = min(pause, dependency.max_interval)
+        await asyncio.sleep(pause * uniform(1, 1 + JITTER))  # noqa: S311 - no secret
         await turns.share()
         missing = await _missing(dependency, turns)
         if missing is None:

@@ -118,7 +118,7 @@ async def answering(options: GateOptions, whole: Whole, logger: Log) -> AsyncIte
             try:
                 await server.listen(address)
             except OSError as error:
-                where = f"{address.path or f'{address.host}:{address.port}'}: {error.strerror}"
+                where = f"{address.path or f'{address.host}:{address.port}'}: {os.strerror(error.errno) if error.errno else error}"
                 if options.status is not None:
                     raise BadDeclarationError([Problem(spelled("status"), where)], options) from None
                 if error.errno == errno.EADDRINUSE:

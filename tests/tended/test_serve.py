@@ -1,0 +1,153 @@
+"""``gatekeeper serve`` as a native sidecar: holds, then hears a neighbour over a shared folder."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+GATEKEEPER = (sys.executable, "-m", "gatekeeper")
+LIMIT = 30  # seconds that nothing takes, however slow the machine
+
+
+class Sidecar:
+    """A running ``gatekeeper serve`` with the folder that it shares."""
+
+    def __init__(self, process: "subprocess.Popen[str]", folder: Path) -> None:
+        """Take the process."""
+        self.process, self.folder = process, folder
+
+    def asked(self, question: str) -> tuple[int, str]:
+        """Ask by ``gatekeeper status``."""
+        where = f"--status=unix:{self.folder}/status.sock"
+        done = subprocess.run([*GATEKEEPER, "status", where, question], stdout=subprocess.PIPE, text=True, check=False)
+        return done.returncode, done.stdout.strip()
+
+    def until(self, question: str, answer: tuple[int, str]) -> None:
+        """Ask until this is the answer."""
+        end = time.monotonic() + LIMIT
+        while (found := self.asked(question)) != answer:
+            assert time.monotonic() < end, found
+
+    def hear(self, message: bytes) -> None:
+        """Say something as a neighbour does."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.sendto(message, str(self.folder / "notify.sock"))
+
+
+@contextmanager
+def serving(folder: Path, *words: str, **env: str) -> Iterator[Sidecar]:
+    """Give a running sidecar."""
+    where = (f"--status=unix:{folder}/status.sock", f"--notify-socket={folder}/notify.sock")
+    environ = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"} | env
+    with subprocess.Popen(
+        [*GATEKEEPER, "serve", *where, *words], stderr=subprocess.PIPE, text=True, env=environ
+    ) as process:
+        try:
+            yield Sidecar(process, folder)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=LIMIT)
+
+
+def test_the_start_is_held_until_the_gate_is_open(tmp_path: Path) -> None:
+    """Its startup probe succeeds with the gate, its readiness probe with what the neighbour says."""
+    with serving(tmp_path, f"db=file://{tmp_path}/there") as it:
+        it.until("--started", (1, f"waiting: 1 of 1 not ready: db (not_found: {tmp_path}/there)"))
+        (tmp_path / "there").touch()
+        it.until("--started", (0, "started"))
+        it.until("--ready", (1, "starting"))
+        it.hear(b"READY=1\nSTATUS=open")
+        it.until("--ready", (0, "ready: open"))
+        it.hear(b"STOPPING=1")
+        it.until("--ready", (1, "stopping: open"))
+        it.hear(b"READY=1")  # its container has been started again
+        it.until("--ready", (0, "ready: open"))
+        it.process.send_signal(signal.SIGTERM)
+        assert it.process.wait(LIMIT) == 143
+
+
+def test_a_gate_that_stays_shut_ends_it(tmp_path: Path) -> None:
+    """The kubelet then starts the sidecar again, and nothing behind it."""
+    with serving(tmp_path, "--timeout=100ms", f"file://{tmp_path}/there") as it:
+        assert it.process.wait(LIMIT) == 124
+    assert not (tmp_path / "notify.sock").exists()
+
+
+def test_a_neighbour_that_knows_nothing_of_it(tmp_path: Path) -> None:
+    """With --notify=ready it is ready as soon as the gate is open."""
+    with serving(tmp_path, "--notify=ready", "file:///") as it:
+        it.until("--ready", (0, "ready"))
+
+
+def test_a_silent_neighbour_is_not_alive(tmp_path: Path) -> None:
+    """A liveness probe of the neighbour's container has it started again, and then it counts anew."""
+    with serving(tmp_path, "--watchdog=200ms", "file:///") as it:
+        it.until("--ready", (1, "starting"))
+        it.hear(b"READY=1")
+        it.until("--live", (1, "stopping: its watchdog was silent after 200ms (--watchdog)"))
+        it.hear(b"READY=1")
+        it.until("--live", (0, "alive"))
+
+
+def test_a_neighbour_that_does_not_start(tmp_path: Path) -> None:
+    """A start that takes too long is told likewise."""
+    with serving(tmp_path, "--start-timeout=200ms", "file:///") as it:
+        it.until("--live", (1, "stopping: no READY=1 after 200ms (--start-timeout)"))
+
+
+@pytest.mark.root
+@pytest.mark.needs("setpriv")
+@pytest.mark.parametrize(("words", "heard"), [((), False), (("--notify-uid=7,1234",), True)])
+def test_users_that_may_speak(words: tuple[str, ...], heard: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a parameter of the test
+    """Others than root and our own user are heard where they are named, and told of where they are not."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    with serving(tmp_path, *words, "file:///") as it:
+        it.until("--ready", (1, "starting"))
+        script = "import socket, sys; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'READY=1', sys.argv[1])"
+        as_other = ["setpriv", "--reuid=1234", "--clear-groups", "/usr/bin/python3", "-I", "-c", script]
+        subprocess.run([*as_other, tmp_path / "notify.sock"], check=True)
+        if heard:
+            it.until("--ready", (0, "ready"))
+        else:
+            assert it.process.stderr
+            while "user 1234 may not speak: --notify-uid=1234 lets it" not in it.process.stderr.readline():
+                assert it.process.poll() is None
+            assert it.asked("--ready") == (1, "starting")
+
+
+def test_what_is_lost_is_told_and_what_is_back(tmp_path: Path) -> None:
+    """With --keep-watching a dependency that goes away makes it unready, and one that comes again ready."""
+    there = tmp_path / "there"
+    there.touch()
+    with serving(tmp_path, "--keep-watching", "--notify=ready", f"db=file://{there} max_interval=50ms") as it:
+        it.until("--ready", (0, "ready"))
+        there.unlink()
+        it.until("--ready", (1, "ready, but lost: db (not_found)"))
+        assert it.asked("--live") == (0, "alive")
+        there.touch()
+        it.until("--ready", (0, "ready"))
+
+
+def test_what_the_neighbour_says_goes_on_outside(tmp_path: Path) -> None:
+    """A service manager outside hears READY first and alone, and only once the neighbour has said so."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as outside:
+        outside.bind(str(tmp_path / "outside"))
+        outside.settimeout(LIMIT)
+        with serving(tmp_path, "file:///", NOTIFY_SOCKET=str(tmp_path / "outside")) as it:
+            it.until("--started", (0, "started"))
+            it.until("--ready", (1, "starting"))
+            it.hear(b"STATUS=open\nREADY=1")
+            heard = []
+            while not heard or heard[-1] != b"READY=1":
+                heard.append(outside.recv(4096))
+            assert not any(b"READY=1" in message for message in heard[:-1])
+            assert outside.recv(4096) == b"STATUS=open"

@@ -1,0 +1,263 @@
+"""How it stands, as probes and people ask: over HTTP at a port or a socket file, and by ``gatekeeper status``."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+GATEKEEPER = (sys.executable, "-m", "gatekeeper")
+LIMIT = 30  # seconds that nothing takes, however slow the machine
+SAY = '"$0" -m gatekeeper notify'
+# Does as it is told, a line at a time: the words are those of `gatekeeper notify`, and the last line is the end.
+PROGRAM = f'while read -r word; do {SAY} "$word"; done'
+
+
+def free_port() -> int:
+    """Return a port that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+class Tended:
+    """A running gatekeeper with a program that says what it is told to."""
+
+    def __init__(self, process: "subprocess.Popen[str]", port: int, folder: Path) -> None:
+        """Take the process and where it answers."""
+        self.process, self.port, self.sock = process, port, folder / "status.sock"
+
+    def say(self, assignment: str) -> None:
+        """Have the program say something."""
+        assert self.process.stdin
+        self.process.stdin.write(assignment + "\n")
+        self.process.stdin.flush()
+
+    def asked(self, path: str, **headers: str) -> tuple[int, str]:
+        """Ask over HTTP and return status and body."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=LIMIT) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def until(self, path: str, status: int) -> str:
+        """Ask until the answer has this status."""
+        end = time.monotonic() + LIMIT
+        while True:
+            try:
+                found = self.asked(path)
+            except urllib.error.URLError:
+                found = 0, ""
+            if found[0] == status:
+                return found[1]
+            assert time.monotonic() < end, found
+            time.sleep(0.02)
+
+    def status(self, *words: str) -> tuple[int, str]:
+        """Ask by ``gatekeeper status``."""
+        done = subprocess.run(
+            [*GATEKEEPER, "status", f"--status=unix:{self.sock}", *words],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+
+@contextmanager
+def tended(
+    folder: Path, *words: str, command: Sequence[str] = ("sh", "-c", PROGRAM, sys.executable)
+) -> Iterator[Tended]:
+    """Give a running ``gatekeeper run``; the end of its input is the end of the program."""
+    port = free_port()
+    where = f"--status=unix:{folder}/status.sock,127.0.0.1:{port}"
+    environ = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+    with subprocess.Popen(
+        [*GATEKEEPER, "run", where, *words, "--", *command],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environ,
+    ) as process:
+        try:
+            yield Tended(process, port, folder)
+        finally:
+            process.communicate(timeout=LIMIT)
+
+
+def test_while_the_gate_is_shut(tmp_path: Path) -> None:
+    """A startup probe fails with what is missing, and a liveness probe does not."""
+    with tended(tmp_path, f"db=file://{tmp_path}/there") as it:
+        why = it.until("/startupz", 503)
+        assert why == f"waiting: 1 of 1 not ready: db (not_found: {tmp_path}/there)\n"
+        assert it.asked("/readyz") == (503, why)
+        assert it.asked("/livez") == (200, "alive\n")
+        assert it.status("--started") == (1, why)
+        assert it.status("--live") == (0, "alive\n")
+        report = json.loads(it.asked("/readyz?verbose")[1])
+        assert (report["phase"], report["gate"]) == ("waiting", "closed")
+        assert report["dependencies"][0]["reason"] == "not_found"
+        (tmp_path / "there").touch()
+        assert it.until("/readyz", 503) is not None
+        it.say("READY=1")
+        it.until("/startupz", 200)
+
+
+def test_what_the_program_says_is_what_is_answered(tmp_path: Path) -> None:
+    """Ready is what it says of itself, with its own words; reloading is ready, and stopping is not any more."""
+    with tended(tmp_path, "file:///") as it:
+        it.until("/readyz", 503)
+        it.say("STATUS=warming up")
+        end = time.monotonic() + LIMIT
+        while it.asked("/readyz") != (503, "starting: warming up\n"):
+            assert time.monotonic() < end
+        it.say("READY=1")
+        assert it.until("/readyz", 200) == "ready: warming up\n"
+        assert it.asked("/startupz") == (200, "started\n")
+        it.say("RELOADING=1")
+        while it.asked("/readyz") != (200, "reloading: warming up\n"):
+            assert time.monotonic() < end
+        it.say("STOPPING=1")
+        assert it.until("/readyz", 503) == "stopping: warming up\n"
+        assert it.asked("/startupz") == (200, "started\n")
+        assert it.asked("/livez")[0] == 200
+        it.say("READY=1")  # what is dying does not become ready again
+        it.say("STATUS=bye")
+        while it.asked("/readyz") != (503, "stopping: bye\n"):
+            assert time.monotonic() < end
+
+
+def test_an_answer_waits_for_a_change(tmp_path: Path) -> None:
+    """`wait` holds the answer until it is another one, and `while` only where it is that now."""
+    with tended(tmp_path, "file:///") as it:
+        it.until("/readyz", 503)
+        assert it.asked("/readyz?wait=10ms")[0] == 503
+        request = [sys.executable, "-c", "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).status)"]
+        url = f"http://127.0.0.1:{it.port}/readyz?wait={LIMIT}s&while=503"
+        with subprocess.Popen([*request, url], stdout=subprocess.PIPE, text=True) as asking:
+            it.say("READY=1")
+            assert asking.communicate(timeout=LIMIT)[0] == "200\n"
+        assert it.asked(f"/readyz?wait={LIMIT}s&while=503")[0] == 200
+        assert it.asked("/readyz?wait=soon")[0] == 400
+
+
+def test_metrics_are_in_prometheus_words(tmp_path: Path) -> None:
+    """Each dependency, the gate and the phase have their samples, and every line is one of the format."""
+    name = 'odd"name'
+    with tended(tmp_path, f"db=file://{tmp_path}", f"file://{tmp_path}/a%22b optional timeout=10ms") as it:
+        it.until("/readyz", 503)
+        text = it.asked("/metrics")[1]
+    assert 'gatekeeper_dependency_state{name="db",kind="file",state="ready"} 1\n' in text
+    assert 'gatekeeper_phase{phase="starting"}' in text
+    samples = [line for line in text.splitlines() if not line.startswith("# ")]
+    assert all(line.rpartition(" ")[2].replace(".", "").replace("e-", "").isdigit() for line in samples)
+    assert name not in text
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"POST /readyz HTTP/1.1\r\n\r\n", b"405"),
+        (b"GET /nowhere HTTP/1.1\r\n\r\n", b"404"),
+        (b"HEAD /livez HTTP/1.0\r\n\r\n", b"200"),
+        (b"rubbish\r\n\r\n", b"400"),
+        (b"\xff\xfe\x00 \r\n\r\n", b"400"),
+        (b"GET " + b"x" * 100_000, b""),
+        (b"", b""),
+    ],
+)
+def test_strange_requests_are_answered_or_hung_up(request_: bytes, status: bytes, tmp_path: Path) -> None:
+    """Whoever asks badly learns so, and nobody else notices."""
+    with tended(tmp_path, "file:///") as it:
+        it.until("/livez", 200)
+        with socket.create_connection(("127.0.0.1", it.port), LIMIT) as sock:
+            try:
+                sock.sendall(request_)
+                sock.shutdown(socket.SHUT_WR)
+                said = sock.recv(65536)
+            except ConnectionError:
+                said = b""
+        assert said[9:12] == status
+        assert it.asked("/livez") == (200, "alive\n")
+
+
+def test_silent_clients_keep_nobody_waiting(tmp_path: Path) -> None:
+    """However many connect and say nothing, a probe is answered, once those are as many as there may be or not."""
+    with tended(tmp_path, "file:///") as it:
+        it.until("/livez", 200)
+        silent = [socket.create_connection(("127.0.0.1", it.port), LIMIT) for _ in range(40)]
+        assert it.asked("/livez") == (200, "alive\n")
+        for sock in silent:
+            sock.close()
+
+
+def test_an_address_that_cannot_be_had_is_a_bad_declaration(tmp_path: Path) -> None:
+    """What was asked for and is not to be had keeps the program from starting."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"--status=127.0.0.1:{taken.getsockname()[1]}"
+        done = subprocess.run(
+            [*GATEKEEPER, "run", where, "file:///", "--", "touch", tmp_path / "x"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert "--status: 127.0.0.1:" in done.stderr
+    assert "Address already in use" in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_socket_file_that_was_left_behind_is_replaced(tmp_path: Path) -> None:
+    """An earlier run that was killed is no hindrance, and a file that is no socket is."""
+    with socket.socket(socket.AF_UNIX) as old:
+        old.bind(str(tmp_path / "status.sock"))
+    with tended(tmp_path, "file:///") as it:
+        it.until("/livez", 200)
+        assert it.status("--live")[0] == 0
+    assert not (tmp_path / "status.sock").exists()
+    (tmp_path / "status.sock").write_text("precious")
+    where = f"--status=unix:{tmp_path}/status.sock"
+    done = subprocess.run([*GATEKEEPER, "run", where, "file:///", "--", "true"], capture_output=True, check=False)
+    assert done.returncode == 2
+    assert (tmp_path / "status.sock").read_text() == "precious"
+
+
+def test_a_probe_costs_little() -> None:
+    """An exec probe loads no event loop and no engine."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "gatekeeper", "status"], capture_output=True, text=True, check=False
+    )
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert not loaded & {"asyncio", "gatekeeper.cli", "gatekeeper.gate", "structlog", "http.client", "ssl"}
+
+
+def test_nobody_there_is_no(tmp_path: Path) -> None:
+    """Without anybody who answers nothing is started, ready or alive, and that is said in a line."""
+    environ = os.environ | {"GATEKEEPER_STATUS": f"unix:{tmp_path}/nobody"}
+    done = subprocess.run([*GATEKEEPER, "status"], capture_output=True, text=True, env=environ, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout == f"nobody answers at {tmp_path}/nobody: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--redy"], "gatekeeper: --redy: unknown option; did you mean --ready?"),
+        (["--ready", "--live"], "gatekeeper: --live: and --ready are two questions: ask one"),
+        (["--status=here"], "gatekeeper: --status: 'here' is no address: write unix:/PATH, :PORT or HOST:PORT"),
+    ],
+)
+def test_a_bad_question_is_told(words: list[str], problem: str) -> None:
+    """What cannot be understood is status 2."""
+    done: Any = subprocess.run([*GATEKEEPER, "status", *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, problem + "\n")
