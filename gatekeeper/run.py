@@ -118,7 +118,9 @@ async def answering(options: GateOptions, whole: Whole, logger: Log) -> AsyncIte
             try:
                 await server.listen(address)
             except OSError as error:
-                where = f"{address.path or f'{address.host}:{address.port}'}: {os.strerror(error.errno) if error.errno else error}"
+                # Not asyncio's text, which has the address once more.
+                why = os.strerror(error.errno) if error.errno else str(error)
+                where = f"{address.path or f'{address.host}:{address.port}'}: {why}"
                 if options.status is not None:
                     raise BadDeclarationError([Problem(spelled("status"), where)], options) from None
                 if error.errno == errno.EADDRINUSE:
@@ -156,10 +158,6 @@ async def keeping(plan: Plan, whole: Whole, logger: Log, changed: Callable[[], N
     finally:
         watching.cancel()
         await asyncio.wait([watching], timeout=2 * LETTING_GO)
-
-
-def _shown(address: Address) -> str:
-    return address.path or f"{address.host or ''}:{address.port}"
 
 
 def _tended(options: GateOptions, whole: Whole, voices: Voices, changed: Callable[[], None]) -> Tended:
