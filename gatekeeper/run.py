@@ -24,7 +24,7 @@ from gatekeeper.handover.supervise import descendants
 from gatekeeper.keep import keep
 from gatekeeper.lifecycle import Event, after
 from gatekeeper.log import Log
-from gatekeeper.model import Address, GateOptions, Outcome, Plan, Reason, State
+from gatekeeper.model import GateOptions, Outcome, Plan, Reason, State
 from gatekeeper.options import USUAL_STATUS, spelled
 from gatekeeper.signals import Signals
 from gatekeeper.tend import Ended, Rules, Tended
