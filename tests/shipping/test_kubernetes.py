@@ -2,6 +2,8 @@
 
 import copy
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -111,6 +113,25 @@ def test_the_gate_is_small_and_says_why(deployment: Any) -> None:
     assert deployment["spec"]["selector"]["matchLabels"].items() <= (
         deployment["spec"]["template"]["metadata"]["labels"].items()
     )
+
+
+def test_the_sidecar_is_restricted_and_shares_its_folder(root: Path) -> None:
+    """The Restricted profile lets it in, its arguments are understood, and both containers have the socket's folder."""
+    pod = yaml.safe_load((root / "examples/kubernetes/sidecar.yaml").read_text())["spec"]["template"]["spec"]
+    assert forbidden(pod) == []
+    (gate,), (shop,) = pod["initContainers"], pod["containers"]
+    assert gate["restartPolicy"] == "Always"
+    assert gate["args"][0] == "serve"
+    plan = [sys.executable, "-m", "gatekeeper", "plan", "--output=json", *gate["args"][1:]]
+    told = json.loads(subprocess.run(plan, stdout=subprocess.PIPE, check=True).stdout)
+    (socket,) = [variable["value"] for variable in shop["env"] if variable["name"] == "NOTIFY_SOCKET"]
+    assert told["gate"]["notify_socket"]["value"] == socket
+    assert gate["volumeMounts"] == shop["volumeMounts"] == [{"name": "gatekeeper", "mountPath": "/run/gatekeeper"}]
+    ports = {
+        probe["httpGet"]["port"] for probe in (gate["startupProbe"], gate["readinessProbe"], shop["livenessProbe"])
+    }
+    assert ports == {8079}
+    assert told["gate"]["status"]["value"].startswith(":8079,")
 
 
 def as_pod(deployment: Any, name: str) -> Any:

@@ -31,6 +31,30 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
     sock.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
 signal.pause()
 """
+# Notes what it was given, says READY, pings the watchdog while it may, and says what a reload is.
+TENDED_SHOP = """\
+#!/usr/bin/python3
+import os, signal, socket, time
+def say(*lines):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect(os.environ["NOTIFY_SOCKET"].replace("@", chr(0), 1))
+        sock.send("\\n".join(lines).encode())
+def reload(*_):
+    say("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+    with open("/run/reloads", "a") as file:
+        file.write("reloaded\\n")
+    say("READY=1", "STATUS=reloaded")
+signal.signal(signal.SIGHUP, reload)
+ours = [os.environ.get(name) == str(os.getpid()) for name in ("LISTEN_PID", "WATCHDOG_PID")]
+port = socket.socket(fileno=3).getsockname()[1]
+with open("/run/given", "w") as file:
+    file.write(f"{ours} {os.environ.get('LISTEN_FDS')} {port}")
+say("READY=1", "STATUS=open for business")
+while True:
+    if not os.path.exists("/run/silent"):
+        say("WATCHDOG=1")
+    time.sleep(0.2)
+"""
 SERVER = """\
 [Service]
 Type=simple
@@ -43,7 +67,7 @@ After={unit}
 [Service]
 ExecStart=sleep infinity
 """
-HELD = ("shop.service", "shop-all.service", "shop-notify.service", "shop-speaks.service")
+HELD = ("shop.service", "shop-all.service", "shop-notify.service", "shop-speaks.service", "shop-tended.service")
 
 
 class Story(NamedTuple):
@@ -63,7 +87,11 @@ def machine(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ma
     machine.link("/usr/local/bin/gatekeeper", Path(sys.executable).with_name("gatekeeper"))
     machine.add("/usr/local/bin/shop", SHOP, 0o755)
     machine.add("/usr/local/bin/speaking-shop", SPEAKING_SHOP, 0o755)
+    machine.add("/usr/local/bin/tended-shop", TENDED_SHOP, 0o755)
     machine.add("/srv/www/healthz", "")
+    machine.add("/etc/systemd/system/shop.socket", (root / "examples/systemd/shop.socket").read_text())
+    tended = (root / "examples/systemd/shop-tended.service").read_text()
+    tended = tended.replace("/usr/local/bin/shop", "/usr/local/bin/tended-shop")
     step, wrapper = ((root / "examples/systemd" / name).read_text() for name in ("shop.service", "shop-notify.service"))
     speaks = wrapper.replace("--notify=ready ", "").replace("/usr/local/bin/shop", "/usr/local/bin/speaking-shop")
     gives_up = "Environment=GATEKEEPER_TIMEOUT=700ms\nRestart=no\n"
@@ -72,6 +100,7 @@ def machine(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ma
         ("shop-all", step, LIMIT + "NotifyAccess=all\n"),
         ("shop-notify", wrapper, LIMIT),
         ("shop-speaks", speaks, LIMIT),
+        ("shop-tended", tended, LIMIT + "WatchdogSec=5\n"),
         ("silent", wrapper.replace("--notify=ready", "--notify=off"), LIMIT + "Restart=no\n"),
         ("step-gives-up", step, LIMIT + gives_up),
         ("gives-up", wrapper, LIMIT + gives_up),
@@ -90,6 +119,7 @@ def story(machine: Machine) -> Story:
     """Start the units, let them wait for longer than their start may take, then give them what they wait for."""
     after = [f"after-{unit}" for unit in HELD]
     begun = time.monotonic()
+    machine.systemctl("start", "shop.socket")
     machine.systemctl("start", "--no-block", *after)
     until(lambda: all("not ready" in machine.show(unit).get("StatusText", "") for unit in HELD), "they say why")
     time.sleep(max(0.0, begun + WAIT - time.monotonic()))
@@ -107,7 +137,7 @@ def seconds(properties: dict[str, str], event: str) -> float:
     return int(properties[f"{event}TimestampMonotonic"]) / 1_000_000
 
 
-@pytest.mark.parametrize("unit", ["shop.service", "shop-notify.service"])
+@pytest.mark.parametrize("unit", ["shop.service", "shop-notify.service", "shop-tended.service", "shop.socket"])
 def test_systemd_finds_no_fault_in_an_example(machine: Machine, unit: str) -> None:
     """Every line of the unit is known to systemd, and every program is there."""
     assert machine.run("systemd-analyze", "verify", "--man=no", unit) == ""
@@ -172,6 +202,29 @@ def test_dependents_start_after_the_gate(story: Story, unit: str) -> None:
     assert story.dependents[unit] == "inactive"
     dependent = story.after[f"after-{unit}"]
     assert seconds(dependent, "ExecMainStart") >= seconds(story.after[unit], "ActiveEnter")
+
+
+def test_what_is_tended_is_given_its_sockets_and_its_watchdog(story: Story) -> None:
+    """What systemd has meant for the process that it started reaches the one that gatekeeper started."""
+    assert story.machine.run("cat", "/run/given") == "[True, True] 1 8000"
+    assert story.after["shop-tended.service"]["StatusText"] == "open for business"
+
+
+def test_a_reload_goes_through(story: Story) -> None:
+    """SIGHUP reaches the shop, and that it reloads and is ready again reaches systemd."""
+    story.machine.systemctl("reload", "shop-tended.service")
+    until(lambda: story.machine.show("shop-tended.service")["StatusText"] == "reloaded", "it has reloaded")
+    assert story.machine.run("cat", "/run/reloads") == "reloaded"
+    assert story.machine.systemctl("is-active", "shop-tended.service") == "active"
+
+
+def test_a_silent_shop_is_ended_by_its_watchdog(story: Story) -> None:
+    """Its pings go through, and when they stop systemd ends the service."""
+    unit = "shop-tended.service"
+    assert story.machine.show(unit)["NRestarts"] == "0"
+    story.machine.run("touch", "/run/silent")
+    until(lambda: story.machine.show(unit)["Result"] == "watchdog", "the watchdog has bitten")
+    story.machine.systemctl("stop", "shop.socket", unit, check=False)
 
 
 @pytest.mark.parametrize("unit", ["gives-up.service", "step-gives-up.service"])
