@@ -17,7 +17,7 @@ from gatekeeper.announce.progress import Progress
 from gatekeeper.announce.sdnotify import Notifier
 from gatekeeper.declaration import BadDeclarationError
 from gatekeeper.declare.sources import our_variables
-from gatekeeper.declared import declared
+from gatekeeper.declared import declared, glimpse
 from gatekeeper.exits import EX_NOT_READY, EX_OK, EX_SIGNAL, EX_SOFTWARE, EX_TIMEOUT, EX_UNAVAILABLE, EX_USAGE
 from gatekeeper.gate import FaultError, bypassed, fault_of, faulty, held
 from gatekeeper.handover.become import Failure, Stock, become, lacking, secure_standard_descriptors, take_stock
@@ -151,6 +151,10 @@ def _held(name: str, argv: list[str], start: Start) -> int:
             plan, command = declared(name, argv, start.stock.descriptors)
     except BadDeclarationError as error:
         return _refused(error, start.lines, notifier)
+    except Exception as error:
+        verdict = Verdict(Gate.CLOSED, Cause.FAULT, fault_of(error), datetime.now(UTC), 0.0, ())
+        ending.announce_fault(verdict, glimpse(argv, os.environ), notifier)
+        raise FaultError(verdict) from error
     if plan is None:
         return _help(name)
     try:

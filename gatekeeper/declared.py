@@ -4,7 +4,7 @@ Looks at files and descriptors that are to be written in the end, and changes no
 """
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from gatekeeper.announce import files
@@ -12,7 +12,7 @@ from gatekeeper.declaration import BadDeclarationError, Problem
 from gatekeeper.declare.argv import parse_arguments
 from gatekeeper.declare.sources import gather
 from gatekeeper.model import GateOptions, Plan
-from gatekeeper.options import OF_THE_TENDED, spelled
+from gatekeeper.options import OF_THE_TENDED, spelled, variable
 from gatekeeper.plan import make_plan
 
 
@@ -47,6 +47,21 @@ def declared(command_name: str, argv: Sequence[str], given: Collection[int] = ()
     if problems := _unusable(plan.options, given):
         raise BadDeclarationError(problems, plan.options)
     return Declared(plan, arguments.command)
+
+
+def glimpse(argv: Sequence[str], environ: Mapping[str, str]) -> GateOptions:
+    """Return where an end is to be told, as far as that can be seen without understanding anything else.
+
+    For a fault on the way to a plan: whoever looks there must not find the story of an earlier run, or nothing.
+    """
+    seen: dict[str, str] = {}
+    for key in ("report", "ready_file", "termination_log"):
+        option, words = spelled(key), list(argv[: argv.index("--")] if "--" in argv else argv)
+        after = [words[index + 1] for index, word in enumerate(words[:-1]) if word == option]
+        after += [word.removeprefix(f"{option}=") for word in words if word.startswith(f"{option}=")]
+        if value := (after or [environ.get(variable(key), "")])[-1]:
+            seen[key] = value
+    return GateOptions(**seen)  # type: ignore[arg-type]  # these three are text
 
 
 def _unusable(options: GateOptions, given: Collection[int]) -> list[Problem]:

@@ -221,3 +221,19 @@ def test_a_stuck_reader_of_a_report_does_not_change_the_reason_of_the_end() -> N
         os.close(theirs)
     assert done.returncode == 124
     assert "/dev/stdout cannot be written" in done.stderr
+
+
+def test_a_fault_before_there_is_a_plan_is_told_where_it_was_asked_for(tmp_path: Path) -> None:
+    """Half of an installation is a fault, and everyone who was to be told of the end is told of it."""
+    (tmp_path / "plan.yaml").write_text("dependencies: {root: file:///}\n")
+    (tmp_path / "ready").write_text("old")
+    broken = "import sys; sys.modules['yaml'] = None; from gatekeeper.__main__ import main; main()"
+    words = ("wait", f"--file={tmp_path}/plan.yaml", "--report", f"{tmp_path}/report.json", "--", "echo", "OPENED")
+    env = {"GATEKEEPER_TERMINATION_LOG": f"{tmp_path}/message", "GATEKEEPER_READY_FILE": f"{tmp_path}/ready"}
+    with running(*words, program=(GATEKEEPER[0], "-c", broken), env=env) as process:
+        said, told = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, said) == (70, "")
+    assert "a fault in gatekeeper" in told
+    assert '"cause": "fault"' in (tmp_path / "report.json").read_text()
+    assert "a fault in gatekeeper" in (tmp_path / "message").read_text()
+    assert not (tmp_path / "ready").exists()
