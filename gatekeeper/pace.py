@@ -224,7 +224,7 @@ class _Run:
 
 
 def _step(cancelled: BaseException | None) -> str:
-    """Return the step that was interrupted: the cancellation carries a note of it (probes/_connect.during)."""
+    """Return the step that was interrupted: the cancellation carries a note of it (probes/_miss.during)."""
     steps = getattr(cancelled, "__notes__", None)
     return steps[0] if steps else "the attempt"
 

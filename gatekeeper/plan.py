@@ -9,6 +9,7 @@ from typing import Any
 from gatekeeper.declaration import BadDeclarationError, Declaration, Given, Problem, Source, Target
 from gatekeeper.model import Alternative, Dependency, GateOptions, Plan, Setting
 from gatekeeper.options import COMMON, GATE
+from gatekeeper.order import check_order
 from gatekeeper.probes import KINDS, load
 from gatekeeper.probes._options import BadOptionsError, options_of
 from gatekeeper.values import BadValueError, Option, nearest, safe_target
@@ -25,7 +26,7 @@ def make_plan(sources: Sequence[Source], problems: Iterable[Problem] = ()) -> Pl
     declared = _by_name(sources, settings, found)
     made = [_dependency(name, text, settings, found) for name, text in declared.items()]
     dependencies = [dependency for dependency in made if dependency]
-    _check_order(declared, found)
+    check_order(declared, found)
     if not declared and not found:
         how = "name one as an argument (tcp://db:5432), in GATEKEEPER_DEPENDENCIES, or in a plan file (--file)"
         found.append(Problem("dependencies", f"there is none: {how}"))
@@ -195,40 +196,6 @@ def _unknown_option(kind: str, given: Given, known: Iterable[str]) -> Problem:
         return Problem(place, f"{what}{_known(words)}")
     hint = nearest(key, words)
     return Problem(given.place, f"{kind} has no option {key}{hint or _known(words)}")
-
-
-def _check_order(declared: Mapping[str, Declaration], problems: list[Problem]) -> None:
-    """Add what is wrong with the order, whatever else is wrong with the dependencies."""
-    said = {name: given for name, text in declared.items() for given in text.options if given.key == "after"}
-    after = {name: read for name, given in said.items() if (read := _quiet(COMMON["after"], given.values)) is not _BAD}
-    circles: list[set[str]] = []
-    for name, given in said.items():
-        for other in after.get(name, ()):
-            if other not in declared:
-                hint = nearest(other, declared) or _known(declared)
-                problems.append(Problem(given.place, f"there is no dependency named {safe_target(other)}{hint}"))
-        circle = _circle(name, after)
-        if circle and set(circle) not in circles:
-            circles.append(set(circle))
-            problems.append(Problem(given.place, f"goes in a circle: {' after '.join(circle)}"))
-
-
-def _circle(start: str, after: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the way from a dependency back to itself, or nothing."""
-    seen: dict[str, str] = {}
-    left = [start]
-    while left:
-        name = left.pop()
-        for before in after.get(name, ()):
-            if before == start:
-                way = [start, name]
-                while way[-1] != start:
-                    way.append(seen[way[-1]])
-                return way[::-1]
-            if before not in seen:
-                seen[before] = name
-                left.append(before)
-    return []
 
 
 def _check_pauses(values: Mapping[str, Any], place: str, problems: list[Problem]) -> None:

@@ -54,7 +54,8 @@ FLOW: dict[str, set[str]] = {
     "declare.": {"declare."},
     "probes": set(),
     "probes.": KIND,
-    "plan": {"probes", "probes._options"},  # what a target means only its kind knows
+    "order": set(),
+    "plan": {"order", "probes", "probes._options"},  # what a target means only its kind knows
     "pace": {"turns"},
     "standing": set(),
     "watch": {"pace", "standing", "turns"},  # a dependency at a time is what all of them together are made of

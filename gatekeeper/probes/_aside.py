@@ -13,7 +13,7 @@ from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from gatekeeper.model import Reason, waiting
-from gatekeeper.probes._connect import MissError, during
+from gatekeeper.probes._miss import MissError, during
 
 T = TypeVar("T")
 _looking: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, "asyncio.Future[None]"]] = WeakKeyDictionary()

@@ -22,8 +22,10 @@ from dns.rdtypes.ANY.SOA import SOA
 from dns.rdtypes.ANY.TXT import TXT
 
 from gatekeeper.model import Outcome, Reason, waiting
-from gatekeeper.probes._connect import MissError, addresses, during, first_of, outcome_of
+from gatekeeper.probes._connect import addresses, outcome_of
+from gatekeeper.probes._miss import MissError, during
 from gatekeeper.probes._nameserver import over_tcp, over_udp
+from gatekeeper.probes._race import first_of
 from gatekeeper.probes._resolvconf import DNS_PORT, RESOLV_CONF, candidates, read
 from gatekeeper.resolve import Peer
 

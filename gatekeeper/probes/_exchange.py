@@ -6,7 +6,8 @@ import socket
 from typing import TYPE_CHECKING
 
 from gatekeeper.model import Outcome, Reason, ready, waiting
-from gatekeeper.probes._connect import MissError, during, outcome_of
+from gatekeeper.probes._connect import outcome_of
+from gatekeeper.probes._miss import MissError, during
 from gatekeeper.probes._options import SecretValueError
 from gatekeeper.values import raw
 

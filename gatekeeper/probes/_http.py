@@ -15,7 +15,7 @@ import httpx
 
 from gatekeeper import __version__
 from gatekeeper.model import Outcome, Reason, waiting
-from gatekeeper.probes._connect import MissError
+from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._route import Route, credentials_for, reach
 from gatekeeper.probes._stream import Fields, Stream, Talk
 from gatekeeper.probes._url import read_url

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import h11
 
 from gatekeeper.model import Reason, failed, waiting
-from gatekeeper.probes._connect import MissError, during, outcome_of
+from gatekeeper.probes._connect import outcome_of
+from gatekeeper.probes._miss import MissError, during
 from gatekeeper.probes._stream import Fields, Manners, Stream
 
 MOST_HEAD = 64 * 1024

@@ -14,7 +14,8 @@ from h2.connection import H2Connection
 from h2.exceptions import ProtocolError
 
 from gatekeeper.model import Reason, failed, waiting
-from gatekeeper.probes._connect import MissError, during, outcome_of
+from gatekeeper.probes._connect import outcome_of
+from gatekeeper.probes._miss import MissError, during
 from gatekeeper.probes._stream import Fields, Manners, Stream
 
 _ID = 1  # the first stream of a client

@@ -10,7 +10,7 @@ from typing import Any
 
 from gatekeeper.model import Reason, waiting
 from gatekeeper.probes._aside import aside
-from gatekeeper.probes._connect import MissError, during
+from gatekeeper.probes._miss import MissError, during
 from gatekeeper.values import BadValueError, quoted
 
 MOST = 2.0  # seconds that the regular expressions of one evaluation may take

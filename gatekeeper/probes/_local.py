@@ -9,7 +9,7 @@ import stat
 from typing import BinaryIO
 
 from gatekeeper.model import Outcome, Reason, waiting
-from gatekeeper.probes._connect import MissError
+from gatekeeper.probes._miss import MissError
 from gatekeeper.values import BadValueError
 
 Stamp = tuple[int, int, int]

@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from gatekeeper.model import Reason, waiting
-from gatekeeper.probes._connect import MissError, connect, outcome_of
+from gatekeeper.probes._connect import connect, outcome_of
+from gatekeeper.probes._miss import MissError
 from gatekeeper.resolve import Peer
 
 T = TypeVar("T")

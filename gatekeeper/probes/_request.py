@@ -3,8 +3,8 @@
 import re
 
 from gatekeeper.model import Reason, waiting
-from gatekeeper.probes._connect import MissError
 from gatekeeper.probes._local import contents
+from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._options import SecretValueError
 from gatekeeper.probes._url import Url, read_url
 from gatekeeper.values import BadValueError, quoted

@@ -8,7 +8,8 @@ from binascii import b2a_base64
 from typing import NamedTuple
 
 from gatekeeper.model import Outcome, Reason, failed, waiting
-from gatekeeper.probes._connect import MissError, connect, connect_to
+from gatekeeper.probes._connect import connect, connect_to
+from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._socketfile import connect_file
 from gatekeeper.probes._stream import Fields, SocketStream
 from gatekeeper.probes._tls import TlsStream, Trust, context_of, secured

@@ -7,8 +7,9 @@ import stat
 from contextlib import suppress
 
 from gatekeeper.model import Outcome, Reason, waiting
-from gatekeeper.probes._connect import MissError, outcome_of
+from gatekeeper.probes._connect import outcome_of
 from gatekeeper.probes._local import file_path
+from gatekeeper.probes._miss import MissError
 from gatekeeper.values import BadValueError
 
 _LONGEST = 107  # bytes of sun_path without its NUL (unix(7))

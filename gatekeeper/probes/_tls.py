@@ -14,8 +14,9 @@ from functools import lru_cache, partial
 from typing import NamedTuple, Self, TypeVar
 
 from gatekeeper.model import Outcome, Reason, failed, waiting
-from gatekeeper.probes._connect import MissError, during, outcome_of
+from gatekeeper.probes._connect import outcome_of
 from gatekeeper.probes._local import Stamp, missing, stamp_of
+from gatekeeper.probes._miss import MissError, during
 from gatekeeper.probes._stream import MOST_AT_ONCE, SocketStream
 from gatekeeper.probes._target import host_name
 from gatekeeper.values import BadValueError, quoted

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from gatekeeper.model import Outcome, Reason, ready, waiting
-from gatekeeper.probes._connect import MissError
 from gatekeeper.probes._dns import Records, Resolver, look_up
+from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._options import BadOptionsError, Options, build, option
 from gatekeeper.probes._resolvconf import DNS_PORT, RESOLV_CONF
 from gatekeeper.probes._target import host_name, rest_of, split_port

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._aside import reachable
 from gatekeeper.probes._command import Run, last_line
-from gatekeeper.probes._connect import MissError, during, outcome_of
+from gatekeeper.probes._connect import outcome_of
+from gatekeeper.probes._miss import MissError, during
 from gatekeeper.probes._options import Options, build, later, option
 from gatekeeper.probes._target import words
 from gatekeeper.values import whole

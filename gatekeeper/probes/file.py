@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gatekeeper.model import Outcome, Reason, Signal, ready, waiting
 from gatekeeper.probes._aside import reachable
-from gatekeeper.probes._connect import MissError
+from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._options import BadOptionsError, Options, build, later, option
 from gatekeeper.probes._target import absolute_path
 from gatekeeper.values import flag

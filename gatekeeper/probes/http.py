@@ -9,17 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from gatekeeper.model import Outcome
 from gatekeeper.probes._answer import FieldPattern, StatusRange, Wanted, field_pattern, judge, status_range
 from gatekeeper.probes._aside import reachable
-from gatekeeper.probes._connect import (
-    Endpoints,
-    MissError,
-    addresses,
-    connect_to_any,
-    endpoints,
-    over_endpoints,
-    over_peers,
-)
+from gatekeeper.probes._connect import addresses, connect_to_any, over_endpoints
 from gatekeeper.probes._local import contents, file_path
+from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._options import Options, build, later, option
+from gatekeeper.probes._race import Endpoints, endpoints, over_peers
 from gatekeeper.probes._request import as_typed, credentials, field, method, proxy
 from gatekeeper.probes._socketfile import socket_path
 from gatekeeper.probes._target import rest_of

@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Self
 
 from gatekeeper.model import Outcome, Reason, Signal, ready, waiting
 from gatekeeper.probes._aside import reachable
-from gatekeeper.probes._connect import MissError, connect_to
+from gatekeeper.probes._connect import connect_to
+from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._options import Options, build, option
 from gatekeeper.probes._socketfile import connect_file, socket_path
 from gatekeeper.probes._stream import SocketStream

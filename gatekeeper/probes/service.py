@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gatekeeper.model import Outcome, Reason, State, failed, waiting
-from gatekeeper.probes._connect import Endpoints, MissError, addresses, connect, endpoints, over_endpoints, over_peers
+from gatekeeper.probes._connect import addresses, connect, over_endpoints
 from gatekeeper.probes._exchange import exchange
+from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._options import Options, build, option
+from gatekeeper.probes._race import Endpoints, endpoints, over_peers
 from gatekeeper.probes._resolvconf import DNS_PORT, RESOLV_CONF
 from gatekeeper.probes._target import port_number, refuse_more, rest_of
 from gatekeeper.resolve import Peer

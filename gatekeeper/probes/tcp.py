@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gatekeeper.model import Outcome
-from gatekeeper.probes._connect import Endpoints, connect, endpoints, over_endpoints
+from gatekeeper.probes._connect import connect, over_endpoints
 from gatekeeper.probes._exchange import escaped, exchange
 from gatekeeper.probes._options import Options, build, later, option
+from gatekeeper.probes._race import Endpoints, endpoints
 from gatekeeper.probes._target import host_and_port, rest_of
 from gatekeeper.resolve import Peer
 from gatekeeper.values import duration

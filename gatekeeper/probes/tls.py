@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from gatekeeper.model import Outcome, Reason, ready, waiting
-from gatekeeper.probes._connect import Endpoints, MissError, connect, during, endpoints, outcome_of, over_endpoints
+from gatekeeper.probes._connect import connect, outcome_of, over_endpoints
 from gatekeeper.probes._exchange import linger_of
 from gatekeeper.probes._local import file_path
+from gatekeeper.probes._miss import MissError, during
 from gatekeeper.probes._options import Options, build, option
+from gatekeeper.probes._race import Endpoints, endpoints
 from gatekeeper.probes._stream import SocketStream
 from gatekeeper.probes._target import host_and_port, rest_of
 from gatekeeper.probes._tls import TlsStream, Trust, alpn_name, context_of, secured, server_name

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gatekeeper.model import Outcome, Signal
 from gatekeeper.probes._aside import reachable
-from gatekeeper.probes._connect import MissError
 from gatekeeper.probes._exchange import escaped, exchange
+from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._options import Options, build, later, option
 from gatekeeper.probes._socketfile import connect_file, socket_path
 from gatekeeper.probes._target import absolute_path, rest_of, unescaped

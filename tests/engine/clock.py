@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from gatekeeper.model import Alternative, Dependency, GateOptions, Outcome, Plan, Probe, Reason, ready, waiting
-from gatekeeper.probes._connect import during
+from gatekeeper.probes._miss import during
 
 T = TypeVar("T")
 START = 1000.0  # not 0, so that a time that was never set does not look like the start

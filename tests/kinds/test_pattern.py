@@ -15,8 +15,8 @@ from webservers import serving as web_serving
 
 from gatekeeper.model import Outcome, Reason, State
 from gatekeeper.probes import _pattern, load
-from gatekeeper.probes._connect import MissError
 from gatekeeper.probes._json import Assertion
+from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._pattern import pattern
 from gatekeeper.values import BadValueError
 

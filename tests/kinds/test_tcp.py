@@ -11,10 +11,11 @@ import pytest
 from badness import MARK, descriptors, garbage, half_open, hung_up, left_over, refusing, reset, saying, serving, silent
 
 from gatekeeper.model import Outcome, Reason, State, ready, waiting
-from gatekeeper.probes import _connect
-from gatekeeper.probes._connect import HEAD_START, MissError, connect, enough_of, first_of, over_peers
+from gatekeeper.probes._connect import connect
 from gatekeeper.probes._exchange import escaped, linger_of
+from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._options import BadOptionsError
+from gatekeeper.probes._race import HEAD_START, enough_of, first_of, over_peers
 from gatekeeper.probes.tcp import Tcp
 from gatekeeper.resolve import Peer
 
@@ -365,7 +366,7 @@ def test_a_cancelled_race_says_at_which_steps_it_was() -> None:
 
     async def run(peers: list[Peer]) -> list[str]:
         task = asyncio.ensure_future(over_peers(peers, "any", dialled))
-        await asyncio.sleep(2 * _connect.HEAD_START)
+        await asyncio.sleep(2 * HEAD_START)
         task.cancel()
         with pytest.raises(asyncio.CancelledError) as caught:
             await task
