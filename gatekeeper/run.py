@@ -20,7 +20,7 @@ from gatekeeper.announce.status import StatusServer
 from gatekeeper.declaration import BadDeclarationError, Problem
 from gatekeeper.gate import FaultError, bypassed, fault_of, hold, in_loop
 from gatekeeper.handover.become import Stock, lacking
-from gatekeeper.handover.supervise import descendants
+from gatekeeper.handover.supervise import has_children, signal_all
 from gatekeeper.keep import keep
 from gatekeeper.lifecycle import Event, after
 from gatekeeper.log import Log
@@ -63,6 +63,8 @@ def run(
     """Hold, start and tend; a fault of ours ends the command too, before it is raised."""
 
     async def through() -> Ran:
+        if plan.options.notify_fd is not None:  # which is not the command's to hold open
+            os.set_inheritable(plan.options.notify_fd, False)  # noqa: FBT003 - it takes no name
         whole = Whole()
         async with answering(plan.options, whole, voices.logger) as changed:
             verdict = await held(plan, whole, voices, signals, began)
@@ -192,7 +194,7 @@ def _tell_end(ran: Ran, options: GateOptions, voices: Voices) -> None:
     reason = ran.ended.reason
     if ran.ended.not_executed:
         ending.take_back(options)
-    number = errno.ETIMEDOUT if ran.ended.late else errno.ENOEXEC
+    number = errno.ENOEXEC if ran.ended.not_executed else errno.ETIMEDOUT
     voices.logger.say("error", log.CLOSED, summary=reason, cause=Cause.FAILED.value)
     ending.tell_termination_log(reason + "\n", options)
     voices.notifier.failure(number, reason)
@@ -201,11 +203,9 @@ def _tell_end(ran: Ran, options: GateOptions, voices: Voices) -> None:
 
 def _end_all() -> None:
     for number, patience in ((signal.SIGTERM, _MERCY), (signal.SIGKILL, 0.0)):
-        for pid in descendants():
-            with suppress(OSError):
-                os.kill(pid, number)
+        signal_all(number)
         end = time.monotonic() + patience
-        while descendants() and time.monotonic() < end:
+        while has_children() and time.monotonic() < end:
             with suppress(ChildProcessError):
                 os.waitpid(-1, os.WNOHANG)
             time.sleep(0.01)

@@ -14,22 +14,26 @@ from typing import NamedTuple
 from gatekeeper.announce.received import Sender
 from gatekeeper.announce.relay import Relay, pass_on
 from gatekeeper.announce.sdnotify import Notifier
-from gatekeeper.handover.become import Failure, Stock
+from gatekeeper.handover.become import Stock
 from gatekeeper.handover.supervise import (
     Came,
     Family,
     Signalled,
     become_subreaper,
-    children,
-    descendants,
+    continued,
+    has_children,
+    has_terminal,
     parent_of,
+    signal_all,
     start,
+    stopped_as_a_job,
 )
 from gatekeeper.lifecycle import Event, Life, Phase, after
 from gatekeeper.values import shown
 
 KIN_PATIENCE = 5.0  # seconds that processes which the command left behind have for their end, where none were set
 STATUS_AT_MOST_EVERY = 0.1
+_KILL_AGAIN = 0.1  # seconds, for who was being born while the others were killed
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _MICROSECONDS = 1_000_000
 _LONGEST = 10 * 365 * 86400.0
@@ -53,7 +57,7 @@ class Rules(NamedTuple):
 class Ended(NamedTuple):
     """How it ended: the exit status to pass on, and why in a line where it was not the command's own doing.
 
-    ``late`` where it was out of time, whatever its status.
+    ``late`` where it was out of time while it started or worked, whatever its status.
     """
 
     status: int
@@ -108,14 +112,17 @@ class Tended:
         self._main: int | None = None
         self._first: int | None = None
         self._family = Family()
+        self._stopped = False  # and we with it
         self._over: asyncio.Future[int] = self._loop.create_future()
         self._kin_gone: asyncio.Future[None] | None = None
         self._late_for: str | None = None
+        self._killed_for: str | None = None
         self._watchdog_every = rules.watchdog
         self._starting = Limit(lambda: self._out_of_time("start", rules.start_timeout, signal.SIGTERM))
-        self._stopping = Limit(self._kill_all)
+        self._stopping = Limit(self._out_of_patience)
         self._watchdog = Limit(lambda: self._out_of_time("watchdog", self._watchdog_every, signal.SIGABRT))
         self._status_timer: asyncio.TimerHandle | None = None
+        self._look_again: asyncio.TimerHandle | None = None
         self._relay: Relay | None = None
 
     async def run(
@@ -133,14 +140,14 @@ class Tended:
         become_subreaper()
         Signalled(self._came, stock)
         if (number := received()) is not None:
-            self._become(Event.CLOSED)
-            return Ended(128 + number, f"ended by {signal.Signals(number).name} before the command was started")
+            self._become(Event.TOLD_TO_STOP)
+            why = f"ended by {signal.Signals(number).name} before the command was started"
+            return Ended(128 + number, why, not_executed=True)
         given, own, removed = self._environment(environ, ours)
-        started = await start(command, given, stock, removed, own)
-        if isinstance(started, Failure):
+        failure = await start(command, given, stock, removed, own, forked=self._forked)
+        if failure:
             self._become(Event.FAILED)
-            return Ended(started.status, started.reason, not_executed=True)
-        self._main = self._first = started
+            return Ended(failure.status, failure.reason, not_executed=True)
         self._starting.arm(self._rules.start_timeout)
         if not self._rules.relays:
             self._ready()
@@ -152,9 +159,15 @@ class Tended:
         await self._see_off_kin()
         if self._relay:
             self._relay.close()
-        if self._late_for:
-            return Ended(status, f"the command was ended: {self._late_for}", late=True)
+        if self._status_timer:  # its last words are not too many
+            self._status_timer.cancel()
+            self._say_status()
+        if ended_for := self._late_for or self._killed_for:
+            return Ended(status, f"the command was ended: {ended_for}", late=self._late_for is not None)
         return Ended(status)
+
+    def _forked(self, pid: int) -> None:
+        self._main = self._first = pid
 
     def _environment(self, environ: Mapping[str, str], ours: set[str]) -> tuple[dict[str, str], list[str], set[str]]:
         """Return what the command is given, which of it is to be its process id, and what is removed."""
@@ -163,7 +176,12 @@ class Tended:
             self._relay = Relay(None, may_speak=self._may_not_speak, hear=self._hear, note=self._note)
             given["NOTIFY_SOCKET"] = self._relay.address
         if self._rules.watchdog is not None:
-            given["WATCHDOG_USEC"] = str(round(self._rules.watchdog * _MICROSECONDS))
+            usec = round(self._rules.watchdog * _MICROSECONDS)
+            if environ.get("WATCHDOG_PID", str(os.getpid())) == str(
+                os.getpid()
+            ):  # the one outside is to be fed as well
+                usec = min(usec, _number(environ.get("WATCHDOG_USEC")) or usec)
+            given["WATCHDOG_USEC"] = str(usec)
             own.append("WATCHDOG_PID")
         # What was meant for us by our process id is meant for the command (sd_watchdog_enabled(3), sd_listen_fds(3)).
         own += [name for name in ("WATCHDOG_PID", "LISTEN_PID") if environ.get(name) == str(os.getpid())]
@@ -203,6 +221,8 @@ class Tended:
 
     def _is_ours(self, pid: int) -> bool:
         us, seen = os.getpid(), 0
+        if us == 1:  # whoever is to be seen from here at all is below us
+            return pid > 1
         while pid > 1 and seen < 1000:  # noqa: PLR2004 - no family tree is so high; two that change places while we look
             pid, seen = parent_of(pid), seen + 1
             if pid == us:
@@ -212,7 +232,11 @@ class Tended:
     def _hear(self, said: Mapping[str, str]) -> None:
         self._heed(said)
         event = _event(said)
-        if event and self._became(event):
+        # A reload that begins while another one is going on is news to who asked for it (Type=notify-reload).
+        again = event is Event.SAID_RELOADING and self.life.phase is Phase.RELOADING
+        if event and (self._became(event) or again):
+            if event is Event.SAID_STOPPING:
+                self._stopping.arm(self._rules.stop_timeout)
             pass_on(
                 {key: said[key] for key in ("STOPPING", "READY", "RELOADING", "MONOTONIC_USEC") if key in said},
                 self._notifier,
@@ -272,9 +296,11 @@ class Tended:
         if came.number == signal.SIGCHLD:
             self._reap()
             return
-        if came.from_terminal and self._is_in_our_group():
-            if came.number == signal.SIGTSTP:  # the command stops, and so do we: for the shell that is one job
-                os.kill(os.getpid(), signal.SIGSTOP)
+        # An editor that stops itself for a while stops its whole group: its own signal, sent back, would stop it again.
+        from_itself = came.number == signal.SIGTSTP and self._is_ours(came.sender)
+        if (came.from_terminal or from_itself) and self._is_in_our_group():
+            return
+        if came.number == signal.SIGCONT and self._has_been_continued():
             return
         self._send(came.number)
         if came.number in _ENDING and not self.life.told_to_stop and not self._late_for:
@@ -290,7 +316,7 @@ class Tended:
             return False
 
     def _send(self, number: int) -> None:
-        if self._main is not None:
+        if self._main is not None and not self._over.done():  # its number may be somebody else's by now
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(self._main, number)
 
@@ -298,30 +324,55 @@ class Tended:
         if self._relay:
             self._relay.drain()  # whoever has just ended may have said something before
         awaited = {pid for pid in (self._main, self._first) if pid is not None}
-        self._family.reap(awaited)
+        again = self._family.reap(awaited)
+        if self._look_again:
+            self._look_again.cancel()
+        self._look_again = None if again is None else self._loop.call_later(again, self._reap)
         if self._main is not None and self._main in self._family.statuses and not self._over.done():
             self._over.set_result(self._family.statuses[self._main])
-        if self._kin_gone and not self._kin_gone.done() and not children():
+        if self._kin_gone and not self._kin_gone.done() and not has_children():
             self._kin_gone.set_result(None)
+        self._stop_with_command()
+
+    def _stop_with_command(self) -> None:
+        """Stop where the command was stopped as a job: for its shell the two of us are one, and it waits for us."""
+        if self._main is None or self._over.done() or not stopped_as_a_job(self._main):
+            return
+        if self._is_in_our_group() and has_terminal():
+            self._stopped = True
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _has_been_continued(self) -> bool:
+        """Tell whether the shell that woke us has woken the command too: once more might undo the next Ctrl-Z."""
+        if not self._stopped or self._main is None:
+            return False
+        self._stopped = False
+        self._stop_with_command()
+        return self._stopped or continued(self._main)
 
     async def _see_off_kin(self) -> None:
         """End what the command left behind: as PID 1 it would be killed with us, elsewhere it would be nobody's."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if not (left := descendants()):
-                return
-            self._kin_gone = self._loop.create_future()
-            for pid in left:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, number)
-                    os.kill(pid, signal.SIGCONT)
-            patience = self._rules.stop_timeout if self._rules.stop_timeout is not None else KIN_PATIENCE
-            self._reap()
+        patience = self._rules.stop_timeout if self._rules.stop_timeout is not None else KIN_PATIENCE
+        self._kin_gone = self._loop.create_future()
+        self._family.forget_probes()
+        self._reap()
+        if not self._kin_gone.done():
+            signal_all(signal.SIGTERM)
             await asyncio.wait([self._kin_gone], timeout=patience)
+        end = self._loop.time() + KIN_PATIENCE  # for those that the kernel itself holds
+        while not self._kin_gone.done() and self._loop.time() < end:
+            signal_all(signal.SIGKILL)
+            await asyncio.wait([self._kin_gone], timeout=_KILL_AGAIN)
 
-    def _kill_all(self) -> None:
-        for pid in descendants():
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+    def _out_of_patience(self) -> None:
+        """Kill the command, and what belongs to it, where it was told to end and did not."""
+        if not self._over.done() and not self._late_for:
+            self.why = self._killed_for = (
+                f"it did not end within {shown(self._rules.stop_timeout or 0)} (--stop-timeout)"
+            )
+            self._changed(self)
+        self._send(signal.SIGKILL)
+        signal_all(signal.SIGKILL)
 
 
 def _event(said: Mapping[str, str]) -> Event | None:

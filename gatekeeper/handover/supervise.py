@@ -21,15 +21,20 @@ _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 # SIGTTIN and SIGTTOU are what the terminal does to us, not to the command.
 _NOT_FORWARDED = {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGTTIN, signal.SIGTTOU}
 _FROM_TERMINAL = {signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGWINCH}
+_STOPS_A_JOB = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 _LOST_PROBE = 1.0  # seconds after which a dead session leader is nobody's command that was run to probe something
 _LOST = 255  # the status of a child that somebody else has reaped
 
 
 class Came(NamedTuple):
-    """A signal that came; ``from_terminal`` where the kernel sent it to our whole process group."""
+    """A signal that came; ``from_terminal`` where the kernel sent it to our whole process group.
+
+    ``sender`` is the process that sent it, 0 where that is the kernel, or not known.
+    """
 
     number: int
-    from_terminal: bool
+    from_terminal: bool = False
+    sender: int = 0
 
 
 class Signalled:
@@ -41,8 +46,9 @@ class Signalled:
         wanted = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGTTIN, signal.SIGTTOU}
         signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
         for number in wanted:
-            # What a thread catches that was there before, and blocks nothing, comes this way.
-            handler = signal.SIG_IGN if number in stock.ignored else self._caught
+            # What a thread catches that was there before, and blocks nothing, comes this way. SIGCHLD is never ignored:
+            # the kernel would reap our children, and take their exit statuses away.
+            handler = signal.SIG_IGN if number in stock.ignored - {signal.SIGCHLD} else self._caught
             with suppress(OSError, ValueError):  # the two that the C library keeps for itself
                 signal.signal(number, handler)
         # A handler is called in the main thread, which must be woken for it where another thread has caught the signal.
@@ -58,13 +64,19 @@ class Signalled:
     def _wait(self, wanted: set[signal.Signals]) -> None:
         while True:
             info = signal.sigwaitinfo(wanted)
+            number = info.si_signo
             # A positive code is the kernel's, sigaction(2); a process has none.
-            came = Came(info.si_signo, info.si_code > 0 and info.si_signo in _FROM_TERMINAL)
+            if info.si_code <= 0:
+                came = Came(number, sender=info.si_pid)
+            else:
+                # A terminal that hangs up tells the leader of its session alone, and the others when that has ended.
+                hung_up = number == signal.SIGHUP and os.getsid(0) != os.getpid()
+                came = Came(number, from_terminal=number in _FROM_TERMINAL or hung_up)
             with suppress(RuntimeError):  # the loop is closed: nobody listens any more
                 self._loop.call_soon_threadsafe(self._tell, came)
 
     def _caught(self, number: int, _frame: FrameType | None) -> None:
-        self._loop.call_soon_threadsafe(self._tell, Came(number, from_terminal=False))
+        self._loop.call_soon_threadsafe(self._tell, Came(number))
 
 
 def become_subreaper() -> None:
@@ -74,10 +86,17 @@ def become_subreaper() -> None:
 
 
 async def start(
-    command: Sequence[str], environ: Mapping[str, str], stock: Stock, ours: Collection[str], own: Sequence[str] = ()
-) -> int | Failure:
-    """Start ``command`` as our child and return its process id once it has been executed, or why it was not.
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    stock: Stock,
+    ours: Collection[str],
+    own: Sequence[str] = (),
+    *,
+    forked: Callable[[int], None] = lambda _: None,
+) -> Failure | None:
+    """Start ``command`` as our child; return None once it has been executed, or why it was not.
 
+    ``forked`` is called with the process id before that: what is signalled, speaks or ends from there on is the child.
     The variables named in ``own`` are set to the child's process id. What else it is given is as in `become`.
     """
     reader, writer = os.pipe2(os.O_CLOEXEC)
@@ -85,13 +104,15 @@ async def start(
     if pid == 0:
         _executed(command, environ, stock, ours, own, writer)
     os.close(writer)
+    forked(pid)
     try:
         told = await _everything(reader)
     finally:
         os.close(reader)
     if not told:
-        return pid
-    os.waitpid(pid, 0)  # noqa: ASYNC222 - it has said that it leaves
+        return None
+    with suppress(ChildProcessError):  # reaped already
+        os.waitpid(pid, 0)  # noqa: ASYNC222 - it has said that it leaves
     status, _, reason = told.decode("utf-8", "surrogateescape").partition(" ")
     return Failure(int(status), reason)
 
@@ -139,24 +160,41 @@ class Family:
     def __init__(self) -> None:
         """Know of none yet."""
         self.statuses: dict[int, int] = {}
+        self._probes = True
         self._doubted: dict[int, float] = {}
 
-    def reap(self, awaited: Collection[int]) -> None:
+    def reap(self, awaited: Collection[int]) -> float | None:
         """Reap every child that has ended; keep the exit statuses of those that are ``awaited``.
 
-        The command of a probe is the leader of a session of its own, and is left to who runs it, for a second.
+        The command of a probe is the leader of a session of its own, and is left to who runs it, for a second: where
+        one was left, the seconds are returned after which another look is due.
         """
-        for pid in children():
-            with suppress(ChildProcessError):
-                ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                if ended is None or (pid not in awaited and self._may_be_awaited_elsewhere(pid)):
-                    continue
-                _, status = os.waitpid(pid, os.WNOHANG)
-                if pid in awaited:
-                    self.statuses[pid] = exit_status(status)
-        for pid in awaited:
+        # Without /proc, which may be that of another namespace, but where one that is left stands before the others.
+        while first := _ended_one():
+            if not self._is_ours_to_reap(first, awaited):
+                break
+            self._take(first, awaited)
+        for pid in children() if first else ():
+            if _has_ended(pid) and self._is_ours_to_reap(pid, awaited):
+                self._take(pid, awaited)
+        for pid in awaited:  # a main process that is not our child, or that somebody else has reaped
             if pid not in self.statuses and not _is_there(pid):
                 self.statuses[pid] = _LOST
+        self._doubted = {pid: since for pid, since in self._doubted.items() if _has_ended(pid)}
+        return _LOST_PROBE if self._doubted else None
+
+    def forget_probes(self) -> None:
+        """Leave none to anybody from now on."""
+        self._probes = False
+
+    def _take(self, pid: int, awaited: Collection[int]) -> None:
+        with suppress(ChildProcessError):
+            _, status = os.waitpid(pid, os.WNOHANG)
+            if pid in awaited:
+                self.statuses[pid] = exit_status(status)
+
+    def _is_ours_to_reap(self, pid: int, awaited: Collection[int]) -> bool:
+        return pid in awaited or not (self._probes and self._may_be_awaited_elsewhere(pid))
 
     def _may_be_awaited_elsewhere(self, pid: int) -> bool:
         now = asyncio.get_running_loop().time()
@@ -168,6 +206,53 @@ class Family:
         return now - self._doubted.setdefault(pid, now) < _LOST_PROBE
 
 
+def _ended_one() -> int | None:
+    """Return one of our children that have ended, without reaping it."""
+    with suppress(ChildProcessError):
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return ended.si_pid if ended else None
+    return None
+
+
+def _has_ended(pid: int) -> bool:
+    with suppress(ChildProcessError):
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    return False
+
+
+def has_children() -> bool:
+    """Tell whether there is a child of ours, running or not yet reaped."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def stopped_as_a_job(pid: int) -> bool:
+    """Tell, once, that a child of ours has been stopped as a shell's job is: by Ctrl-Z, or for using the terminal."""
+    with suppress(ChildProcessError):
+        stopped = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG)
+        return stopped is not None and stopped.si_status in _STOPS_A_JOB
+    return False
+
+
+def continued(pid: int) -> bool:
+    """Tell, once, that a child of ours has been continued and not been stopped again."""
+    with suppress(ChildProcessError):
+        return os.waitid(os.P_PID, pid, os.WCONTINUED | os.WNOHANG) is not None
+    return False
+
+
+def has_terminal() -> bool:
+    """Tell whether we have a controlling terminal, whose shell may bring us back to the foreground."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return os.getsid(0) != os.getpid()
+
+
 def exit_status(status: int) -> int:
     """Return the exit status that passes a wait status on: death by signal n is 128+n."""
     code = os.waitstatus_to_exitcode(status)
@@ -175,16 +260,28 @@ def exit_status(status: int) -> int:
 
 
 def children() -> list[int]:
-    """Return our children, of all our threads."""
-    found = []
-    for thread in os.listdir("/proc/self/task"):
+    """Return our children, of all our threads; none where /proc is not ours."""
+    found: list[int] = []
+    for thread in os.listdir("/proc/self/task") if _proc_is_ours() else ():
         with suppress(FileNotFoundError), open(f"/proc/self/task/{thread}/children") as file:
             found += [int(pid) for pid in file.read().split()]
     return found
 
 
+def signal_all(number: int) -> None:
+    """Send a signal to all processes below us, and wake those that are stopped, so that they heed it."""
+    # Without a /proc of our own, PID 1 knows nobody by number, and everybody is below it (kill(2)).
+    everybody = [-1] if os.getpid() == 1 and not _proc_is_ours() else descendants()
+    for each in (number, signal.SIGCONT):
+        for pid in everybody:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, each)
+
+
 def descendants() -> list[int]:
-    """Return all processes below us."""
+    """Return all processes below us; none where /proc is not ours."""
+    if not _proc_is_ours():
+        return []
     below: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit() and (parent := parent_of(int(entry))):
@@ -195,6 +292,14 @@ def descendants() -> list[int]:
             found.append(pid)
             left.append(pid)
     return found
+
+
+def _proc_is_ours() -> bool:
+    """Tell whether /proc is there and has the process ids of our own namespace (unshare(1) without --mount-proc)."""
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
 
 
 def parent_of(pid: int) -> int:
