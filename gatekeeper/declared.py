@@ -44,7 +44,10 @@ def declared(command_name: str, argv: Sequence[str], given: Collection[int] = ()
         ]
     sources = gather(arguments.source, os.environ, problems)
     plan = make_plan(sources, problems)
-    if problems := _unusable(plan.options, given):
+    problems = _unusable(plan.options, given)
+    if command_name == "run":
+        problems += _unheard(plan.options)
+    if problems:
         raise BadDeclarationError(problems, plan.options)
     return Declared(plan, arguments.command)
 
@@ -62,6 +65,15 @@ def glimpse(argv: Sequence[str], environ: Mapping[str, str]) -> GateOptions:
         if value := (after or [environ.get(variable(key), "")])[-1]:
             seen[key] = value
     return GateOptions(**seen)  # type: ignore[arg-type]  # these three are text
+
+
+def _unheard(options: GateOptions) -> list[Problem]:
+    """Return the time limits that only what the command says could keep, where nobody would hear it."""
+    if options.notify in ("auto", "status"):
+        return []
+    told = f"with {spelled('notify')}={options.notify} nobody hears what the command says"
+    limits = (("start_timeout", options.start_timeout), ("watchdog", options.watchdog))
+    return [Problem(spelled(key), f"{told}: leave one out") for key, limit in limits if limit is not None]
 
 
 def _unusable(options: GateOptions, given: Collection[int]) -> list[Problem]:
