@@ -14,7 +14,7 @@ exec "$@"
 
 # A nameserver for the namespace: names with "ok" are 127.0.0.9, those with "hang" get no answer, those with "lost" none
 # at first, "formerr" is an error, "half" one of its two questions fails, and the rest is NXDOMAIN.
-_NAMESERVER = """
+NAMESERVER = """
 import os, socket, sys, threading
 
 asked = []
@@ -57,4 +57,4 @@ def run(script: str, nameserver: str = "127.0.0.1", seconds: float = 60) -> str:
 
 def run_with_nameserver(script: str) -> str:
     """Run a script beside that nameserver; it leaves as the gate does, without waiting for stuck threads."""
-    return run(_NAMESERVER + dedent(script) + "\nsys.stdout.flush()\nos._exit(0)\n")
+    return run(NAMESERVER + dedent(script) + "\nsys.stdout.flush()\nos._exit(0)\n")

@@ -5,14 +5,13 @@ plan. Which key holds what is the part of `sections`.
 """
 
 import os
-import select
-import time
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import IO
 
 from gatekeeper.declaration import Problem, Source
 from gatekeeper.declare.formats import NotReadableError, read_tree
+from gatekeeper.declare.reading import read_at_most
 from gatekeeper.declare.sections import read_sections
 from gatekeeper.values import quoted
 
@@ -95,19 +94,11 @@ def _of_file(path: str) -> bytes:
 
 
 def _read(descriptor: int, patience: float) -> bytes:
-    data, start = b"", time.monotonic()
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    while len(data) <= _LARGEST:
-        left = max(0.0, start + patience - time.monotonic()) * 1000
-        if not poll.poll(left):
-            message = f"gave no whole plan within {patience:g} s: is it a pipe that nobody writes to?"
-            raise _NoPlanError(message)
-        chunk = os.read(descriptor, _LARGEST + 1 - len(data))
-        if not chunk:
-            break
-        data += chunk
-    return data
+    try:
+        return read_at_most(_LARGEST + 1, descriptor, patience)
+    except TimeoutError:
+        message = f"gave no whole plan within {patience:g} s: is it a pipe that nobody writes to?"
+        raise _NoPlanError(message) from None
 
 
 def _decoded(data: bytes) -> str:

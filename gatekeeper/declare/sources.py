@@ -1,4 +1,4 @@
-"""All places that declare something, in the order of their precedence: arguments, environment, plan file."""
+"""All places that declare something, highest first: arguments, environment, annotations, plan file."""
 
 import re
 import sys
@@ -19,11 +19,12 @@ def our_variables() -> frozenset[str]:
     return frozenset(variable(key) for key in (*GATE, DEPENDENCIES))
 
 
-def gather(arguments: Source, environ: Mapping[str, str], problems: list[Problem]) -> list[Source]:
-    """Return the sources, highest first; reads the plan file that arguments or environment name."""
-    from_environment = _environment(environ, problems)
-    sources = [arguments, from_environment]
-    for source in (arguments, from_environment):
+def gather(
+    arguments: Source, environ: Mapping[str, str], problems: list[Problem], annotations: Source | None = None
+) -> list[Source]:
+    """Return the sources, highest first; reads the plan file that the highest of them names."""
+    sources = [arguments, _environment(environ, problems), *([annotations] if annotations else [])]
+    for source in tuple(sources):
         named = [given.values[-1] for given in source.settings if given.key == "file" and given.values]
         if named and named[0]:
             from gatekeeper.declare.file import read_plan  # noqa: PLC0415 - parsers are loaded for a file only
