@@ -177,7 +177,7 @@ class Option(NamedTuple):
     """What a user may say under one name; ``parse`` turns one text into one value or raises `BadValueError`.
 
     ``many`` collects values in a tuple, ``commas`` also splits each text at commas. The text of a ``secret`` option is
-    never shown.
+    never shown, that of a ``local`` one names a file of this machine.
     """
 
     parse: Callable[[str], Any]
@@ -185,6 +185,7 @@ class Option(NamedTuple):
     many: bool = False
     commas: bool = False
     secret: bool = False
+    local: bool = False
 
     def read(self, texts: tuple[str, ...]) -> Any:  # noqa: ANN401 - as many types as there are options
         """Return the value of the texts that were given; no text at all is a bare flag."""

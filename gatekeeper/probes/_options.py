@@ -35,13 +35,15 @@ def option(
     many: bool = False,
     commas: bool = False,
     secret: bool = False,
+    local: bool = False,
     unset: str = "none",
 ) -> Any:  # noqa: ANN401 - a field of the type that the class body says
     """Declare a dataclass field that users may set; ``text`` is its help, a phrase without a full stop.
 
-    ``unset`` says what counts where there is no default value.
+    ``unset`` says what counts where there is no default value. ``local`` says that the text names a file of this
+    machine.
     """
-    spec = Option(parse, text, many or commas, commas, secret)
+    spec = Option(parse, text, many or commas, commas, secret, local)
     return dataclasses.field(default=default, metadata={"option": spec, "unset": unset})
 
 

@@ -27,6 +27,7 @@ class Dns:
     """A name that has records, or that has none any more."""
 
     EXAMPLE: ClassVar[str] = "search=dns://search.default.svc type=SRV min=3"
+    OVER_THE_NETWORK: ClassVar[bool] = True
 
     name: str
     type: str | None = option(one_of(*TYPES), f"type of record: {', '.join(TYPES)}", unset="A or AAAA")

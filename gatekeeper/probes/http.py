@@ -45,6 +45,7 @@ class Http:
     """An HTTP server that answers a request as wanted."""
 
     EXAMPLE: ClassVar[str] = "api=http://api:8080/healthz status=200,204"
+    OVER_THE_NETWORK: ClassVar[bool] = True
 
     url: Url
     method: str = option(method, "method of the request", default="GET")
@@ -55,7 +56,7 @@ class Http:
         field, "header field to send, 'NAME: VALUE'", default=(), many=True, secret=True
     )
     body: bytes | None = option(as_typed, "body to send", secret=True)
-    body_file: str | None = option(file_path, "file whose contents are the body, read at each attempt")
+    body_file: str | None = option(file_path, "file whose contents are the body, read at each attempt", local=True)
     expect_body: "Pattern | None" = option(_PATTERN, "regular expression that the body must match (64 KiB of it)")
     expect_json: tuple["Assertion", ...] = option(
         later("_json", "Assertion"),
@@ -67,16 +68,20 @@ class Http:
         field_pattern, "header field that must be there, NAME or 'NAME: REGEX'", default=(), many=True
     )
     redirects: int = option(whole(0, _MOST_REDIRECTS), "how many redirects to follow; headers stay behind", default=0)
-    ca: str | None = option(file_path, "PEM file or folder of the certificates to trust", unset="the system's")
-    cert: str | None = option(file_path, "PEM file of the client's certificate")
-    key: str | None = option(file_path, "PEM file of its key", unset="in cert")
+    ca: str | None = option(
+        file_path, "PEM file or folder of the certificates to trust", local=True, unset="the system's"
+    )
+    cert: str | None = option(file_path, "PEM file of the client's certificate", local=True)
+    key: str | None = option(file_path, "PEM file of its key", local=True, unset="in cert")
     server_name: str | None = option(server_name, "name that the certificate must be for", unset="the host")
     insecure: bool = option(flag, "do not verify the certificate", default=False)
     auth_file: str | None = option(
-        file_path, "file with user:password, a bearer token or the whole value of Authorization, read at each attempt"
+        file_path,
+        "file with user:password, a bearer token or the whole value of Authorization, read at each attempt",
+        local=True,
     )
     proxy: Url | None = option(proxy, "HTTP proxy to use, http://HOST:PORT", secret=True)
-    unix: str | None = option(socket_path, "socket file to connect to", unset="the host")
+    unix: str | None = option(socket_path, "socket file to connect to", local=True, unset="the host")
     http2: bool = option(flag, "HTTP/2: offered in the TLS handshake on https, spoken at once on http", default=False)
     endpoints: Endpoints = option(endpoints, "how many of the addresses must pass: any, all or a number", default="any")
 

@@ -34,6 +34,7 @@ class Service:
     """A service whose name resolves and whose addresses accept a connection."""
 
     EXAMPLE: ClassVar[str] = "db=service://postgres.prod:5432"
+    OVER_THE_NETWORK: ClassVar[bool] = True
 
     name: str
     port: int | str | None

@@ -25,6 +25,7 @@ class Tcp:
     """A TCP port that accepts a connection and keeps it."""
 
     EXAMPLE: ClassVar[str] = "db=tcp://postgres:5432"
+    OVER_THE_NETWORK: ClassVar[bool] = True
 
     host: str
     port: int

@@ -27,12 +27,15 @@ class Tls:
     """A TLS handshake with a certificate that verifies and lasts."""
 
     EXAMPLE: ClassVar[str] = "ldap=tls://ldap:636 ca=/etc/tls/ca.crt valid_for=14d"
+    OVER_THE_NETWORK: ClassVar[bool] = True
 
     host: str
     port: int
-    ca: str | None = option(file_path, "PEM file or folder of the certificates to trust", unset="the system's")
-    cert: str | None = option(file_path, "PEM file of the client's certificate")
-    key: str | None = option(file_path, "PEM file of its key", unset="in cert")
+    ca: str | None = option(
+        file_path, "PEM file or folder of the certificates to trust", local=True, unset="the system's"
+    )
+    cert: str | None = option(file_path, "PEM file of the client's certificate", local=True)
+    key: str | None = option(file_path, "PEM file of its key", local=True, unset="in cert")
     server_name: str | None = option(server_name, "name that the certificate must be for", unset="the host")
     insecure: bool = option(flag, "do not verify the certificate", default=False)
     valid_for: float | None = option(duration, "how long the certificate must still be valid")
