@@ -7,9 +7,10 @@ in any of them ends in the status of a fault, with the gate shut.
 import errno
 import os
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from gatekeeper import log
 from gatekeeper.announce import ending, files
@@ -75,6 +76,8 @@ def _run(argv: list[str], start: Start) -> int:
     if name in ("-h", "--help", "help"):
         name = "help"
     if name in (*COMMANDS, "help", "--version"):
+        if name == "hook" and not {"-h", "--help"} & set(argv):
+            return _called(argv[1:], start)
         return _held(name, argv[1:], start) if name in ("wait", "run", "serve") else _answered(name, argv[1:], start)
     shown = safe_target(name)  # which may be a dependency with a password in it
     what = f"unknown command {shown}" if name else "no command"
@@ -106,7 +109,7 @@ def _asked(name: str, argv: list[str], start: Start) -> int:  # noqa: PLR0911 - 
     from gatekeeper import asked  # noqa: PLC0415 - no wait loads it
 
     signals = Signals()
-    if name in ("kinds", "demo") and {"-h", "--help"} & set(argv):
+    if name in ("kinds", "demo", "hook") and {"-h", "--help"} & set(argv):
         return _help(name)
     with signals.lethal():
         if name == "kinds":
@@ -143,7 +146,7 @@ def _help(command: str | None) -> int:
 
 
 def _held(name: str, argv: list[str], start: Start) -> int:
-    """Declare and plan, hold and hand over; a fault on the way is told to whoever listens."""
+    """Declare and plan, hold and hand over."""
     signals = Signals()
     notifier = Notifier(os.environ.get(NOTIFY_SOCKET))
     try:
@@ -157,8 +160,48 @@ def _held(name: str, argv: list[str], start: Start) -> int:
         raise FaultError(verdict) from error
     if plan is None:
         return _help(name)
+    through = {"wait": _through, "run": _tended, "serve": _served}[name]
+    return _guided(through, plan, command, signals, notifier, start)
+
+
+def _called(argv: list[str], start: Start) -> int:
+    """Hold a container for its runtime, on the container's side; without a declaration, let it start."""
+    from gatekeeper.hook.called import called  # noqa: PLC0415 - for this one command
+    from gatekeeper.hook.enter import BarredError, enter  # noqa: PLC0415 - for this one command
+
+    signals = Signals()
+    notifier = Notifier(os.environ.get(NOTIFY_SOCKET))
     try:
-        through = {"wait": _through, "run": _tended, "serve": _served}[name]
+        with signals.lethal():
+            call = called(argv, start.stock.descriptors)
+    except BadDeclarationError as error:
+        return _refused(error, start.lines, notifier)
+    if call is None:
+        return EX_OK
+
+    def entered(plan: Plan, *rest: Any) -> int:  # noqa: ANN401 - what _through takes
+        try:
+            enter(call.side, call.state, call.bundle)
+        except BarredError as error:
+            verdict = faulty(plan, error)._replace(summary=str(error))
+            return _status(
+                ending.announce(verdict, plan.options, log.open_log(plan.options, start.lines), notifier), signals
+            )
+        return _through(plan, *rest)
+
+    return _guided(entered, call.plan, None, signals, notifier, start)
+
+
+def _guided(
+    through: Callable[..., int],
+    plan: Plan,
+    command: tuple[str, ...] | None,
+    signals: Signals,
+    notifier: Notifier,
+    start: Start,
+) -> int:
+    """Go one of the ways; a fault on it is told to whoever listens."""
+    try:
         return through(plan, command, signals, notifier, start)
     except BadDeclarationError as error:
         return _refused(error, start.lines, notifier)

@@ -1,14 +1,14 @@
-"""From what was said to a plan: arguments, environment and plan file, with every problem told at once.
+"""From what was said to a plan: arguments, environment, annotations and plan file, with every problem told at once.
 
 Looks at files and descriptors that are to be written in the end, and changes nothing.
 """
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from gatekeeper.announce import files
-from gatekeeper.declaration import BadDeclarationError, Problem
+from gatekeeper.declaration import BadDeclarationError, Problem, Source
 from gatekeeper.declare.argv import parse_arguments
 from gatekeeper.declare.sources import gather
 from gatekeeper.model import GateOptions, Plan
@@ -23,12 +23,19 @@ class Declared(NamedTuple):
     command: tuple[str, ...] | None
 
 
-def declared(command_name: str, argv: Sequence[str], given: Collection[int] = ()) -> Declared:
+def declared(
+    command_name: str,
+    argv: Sequence[str],
+    given: Collection[int] = (),
+    annotations: Source | None = None,
+    found: Iterable[Problem] = (),
+) -> Declared:
     """Return what the arguments of one of our commands declare; raises `BadDeclarationError`.
 
-    ``given`` are the descriptors that the process was given.
+    ``given`` are the descriptors that the process was given, ``annotations`` what those of a container declare, and
+    ``found`` what is wrong with them.
     """
-    problems: list[Problem] = []
+    problems = list(found)
     arguments = parse_arguments(argv, problems, os.environ)
     if arguments.wants_help:
         return Declared(None, None)
@@ -36,13 +43,13 @@ def declared(command_name: str, argv: Sequence[str], given: Collection[int] = ()
         problems.append(Problem("--", f"{command_name} starts no command: write gatekeeper wait … -- COMMAND"))
     if arguments.command is None and command_name == "run":
         problems.append(Problem("run", "no command follows: write gatekeeper run … -- COMMAND [ARG]..."))
-    if command_name in ("wait", "check"):
+    if command_name in ("wait", "check", "hook"):
         problems += [
             Problem(given.place, f"{command_name} tends no command: write gatekeeper run … -- COMMAND")
             for given in arguments.source.settings
             if given.key in OF_THE_TENDED
         ]
-    sources = gather(arguments.source, os.environ, problems)
+    sources = gather(arguments.source, os.environ, problems, annotations)
     plan = make_plan(sources, problems)
     problems = _unusable(plan.options, given)
     if command_name == "run":

@@ -120,6 +120,20 @@ class Log:
         self.say("debug", ATTEMPTED, **(_fields(report) | found))
 
 
+class Story(Log):
+    """One line in the end, and what is worth a warning, as sentences: for whoever keeps no more than that."""
+
+    def __init__(self, lines: Lines) -> None:
+        """Take the sink."""
+        super().__init__(lines, json=False, colours=False, quiet=True)
+
+    def say(self, level: str, event: str, **fields: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+        """Say it where it is an end or a warning of its own; what changes on the way stands in the end."""
+        if event in (OPEN, CLOSED, NOTE) and level != "debug":
+            text = fields.get("summary") or fields.get("detail")
+            self._lines.write(f"gatekeeper: {_printable(str(text))}\n", patient=event != NOTE)
+
+
 def wants_colour(environ: Mapping[str, str], descriptor: int) -> bool:
     """Tell whether colours are welcome: on a terminal that has them, and never with NO_COLOR (no-color.org)."""
     return os.isatty(descriptor) and not environ.get("NO_COLOR") and environ.get("TERM", "dumb") != "dumb"
@@ -127,6 +141,8 @@ def wants_colour(environ: Mapping[str, str], descriptor: int) -> bool:
 
 def open_log(options: GateOptions, lines: Lines) -> Log:
     """Return what speaks on stderr: a live view needs a terminal that can be painted over, and nothing else wanted."""
+    if options.log_format == "story":
+        return Story(lines)
     terminal = os.isatty(STDERR)
     json = options.log_format == "json" or (options.log_format == "auto" and not terminal)
     live = terminal and not json and not options.quiet and not options.verbose and not options.bypass

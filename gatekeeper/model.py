@@ -180,6 +180,7 @@ class GateOptions(NamedTuple):
 
     ``status`` is None for its usual place, where that can be made, and empty for nowhere.
     ``termination_log`` is None for its usual place (where that is there) and ``off`` for nowhere.
+    ``log_format`` may also be ``story``, which no user says: one line in the end.
     """
 
     file: str | None = None

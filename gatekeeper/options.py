@@ -22,7 +22,7 @@ from gatekeeper.values import (
     whole,
 )
 
-COMMANDS = ("wait", "check", "plan", "run", "serve", "status", "notify", "kinds", "demo")
+COMMANDS = ("wait", "check", "plan", "run", "serve", "status", "notify", "hook", "kinds", "demo")
 PREFIX = "GATEKEEPER_"
 DEPENDENCIES = "dependencies"
 MOST = 1_000_000

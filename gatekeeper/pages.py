@@ -37,6 +37,10 @@ USAGE = {
         r"[OPTION]... [KEY=VALUE]... [\; COMMAND [ARG]...]",
         "say it to $NOTIFY_SOCKET, as systemd-notify does; exit 0 or 1",
     ),
+    "hook": (
+        "[--trust-annotations] [OPTION]... [DEPENDENCY]...",
+        "hold a container's start, called by its OCI runtime: state on stdin, declarations in its annotations",
+    ),
     "kinds": ("[KIND]", "list the probe kinds, or one with its options"),
     "demo": ("", "show the main job in ten seconds, on dependencies it starts itself"),
 }
@@ -50,17 +54,19 @@ def help_page(command: str | None = None) -> str:
     if command in ("kinds", "demo", "status"):
         usage, text = USAGE[command]
         return f"{f'gatekeeper {command} {usage}'.rstrip()}\n{text}\n"
-    if command not in ("wait", "check", "plan", "run", "serve"):
+    if command not in ("wait", "check", "plan", "run", "serve", "hook"):
         rows = [[f"  gatekeeper {name} {USAGE[name][0]}".rstrip(), USAGE[name][1]] for name in COMMANDS]
         body = "".join(f"{usage}\n      {text}\n" for usage, text in rows)
         version = "  gatekeeper --version\n      print the version\n"
         return f"Holds a program's start until what it needs is really there.\n\n{body}{version}\n{_DEPENDENCY}"
-    shown_ones = {
-        key: row for key, row in GATE.items() if command in ("run", "serve", "plan") or key not in OF_THE_TENDED
-    }
-    rows = [["  " + _option(key), f"{row.option.help} [{row.default}]"] for key, row in shown_ones.items()]
+    left_out = () if command in ("run", "serve", "plan") else OF_THE_TENDED
+    defaults = {key: row.default for key, row in GATE.items()} | ({"timeout": "as above"} if command == "hook" else {})
+    rows = [
+        ["  " + _option(key), f"{row.option.help} [{defaults[key]}]"] for key, row in GATE.items() if key not in left_out
+    ]
     usage, text = USAGE[command]
-    return f"gatekeeper {command} {usage}\n{text}\n\n{_DEPENDENCY}\n{table(rows)}"
+    more = _ANNOTATIONS if command == "hook" else ""
+    return f"gatekeeper {command} {usage}\n{text}\n\n{_DEPENDENCY}{more}\n{table(rows)}"
 
 
 _DEPENDENCY = (
@@ -68,6 +74,12 @@ _DEPENDENCY = (
     "`gatekeeper kinds` lists the targets. Each option has an environment twin: --timeout is GATEKEEPER_TIMEOUT.\n"
 )
 
+_ANNOTATIONS = (
+    "Annotations of the container: dev.gatekeeper/dependencies holds one a line, dev.gatekeeper/OPTION is an option.\n"
+    "Without any of them the container starts at once. The deadline is a second before the hook's own timeout at the\n"
+    "latest, which the container's config.json says; it is 100s where none is known and none is declared.\n"
+    "--trust-annotations lets them name commands and files where the hook runs outside of the container.\n"
+)
 
 _NOTIFY = [
     ["  --ready", "the start, or a reload, is finished"],

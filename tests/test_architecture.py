@@ -81,12 +81,17 @@ FLOW: dict[str, set[str]] = {
     "demo": set(),
     "__init__": {"declare.line", "gate", "plan"},  # the library face
     "declared": {"announce.files", "declare.", "plan"},
+    "hook.state": {"declare.formats", "declare.reading"},
+    "hook.bundle": set(),
+    "hook.enter": {"hook.bundle", "hook.state"},
+    "hook.confined": {"probes", "probes._options"},  # what a kind reaches only the kind knows
+    "hook.called": {"declare.argv", "declare.pod", "declared", "hook."},
     "asked": {"announce.files", "demo", "gate", "log", "pages", "probes", "signals"},
     "notify": {"announce.sdnotify"},
     "ask": set(),
     "quick": {"ask", "exits", "handover.", "notify", "pages"},
-    "cli": {"announce.", "asked", "declare.sources", "declared", "exits", "gate", "handover.", "log", "pages"}
-    | {"run", "screen", "serve", "signals", "turns"},
+    "cli": {"announce.", "asked", "declare.sources", "declared", "exits", "gate", "handover.", "hook.", "log"}
+    | {"pages", "run", "screen", "serve", "signals", "turns"},
     "__main__": {"cli", "quick"},
 }
 BARE = ("model", "values", "announce.sdnotify", "handover.become")

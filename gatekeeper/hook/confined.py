@@ -1,0 +1,44 @@
+"""What annotations may not ask of a hook that runs with the runtime's rights: to touch this machine.
+
+Whoever may start a container may annotate it, and need not be who owns the machine. Attempts over the container's own
+network are what it could make itself; commands, files and socket files would be the runtime's.
+"""
+
+from collections.abc import Iterator
+
+from gatekeeper.declaration import Declaration, Problem, Source, Target
+from gatekeeper.probes import KINDS, load
+from gatekeeper.probes._options import options_of
+
+TRUST = "--trust-annotations"
+_FILES = ("file", "ready_file", "termination_log", "report")
+_WHY = f"this hook runs outside of the container: call it as startContainer, or allow it with {TRUST} in its args"
+
+
+def confined(source: Source, problems: list[Problem]) -> Source:
+    """Return what a source may ask for; what would be done outside of the container is added to the problems.
+
+    A file is left out, because telling of problems writes files.
+    """
+    outside = [given for given in source.settings if given.key in _FILES and given.values != ("off",)]
+    problems += [Problem(given.place, f"would be a file of the host, for {_WHY}") for given in outside]
+    problems += [each for declaration in source.dependencies for each in _beyond(declaration)]
+    return source._replace(settings=tuple(given for given in source.settings if given not in outside))
+
+
+def _beyond(declaration: Declaration) -> Iterator[Problem]:
+    for target in declaration.targets:
+        kind = target.url.partition(":")[0].lower()
+        if kind in KINDS:  # what is none is told of by the plan
+            yield from _of_kind(kind, target, declaration)
+
+
+def _of_kind(kind: str, target: Target, declaration: Declaration) -> Iterator[Problem]:
+    maker = load(kind)
+    if not getattr(maker, "OVER_THE_NETWORK", False):
+        yield Problem(target.place, f"{kind} would look at the host, for {_WHY}")
+        return
+    local = {name for name, option in options_of(maker).items() if option.local}
+    for given in (*declaration.options, *target.options):
+        if given.key in local:
+            yield Problem(given.place, f"would be a file of the host, for {_WHY}")

@@ -1,0 +1,117 @@
+"""The way to the container's side: its network and its names, in namespaces that the test makes."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from hooking import DEPENDENCIES, hook
+from namespace import NAMESERVER
+
+pytestmark = [pytest.mark.root, pytest.mark.needs("unshare", "setpriv")]
+
+# A server that only this network has, and a nameserver for which names with "ok" are its address.
+_SERVER = (
+    NAMESERVER
+    + """
+listener = socket.create_server(("127.0.0.9", 0))
+print(listener.getsockname()[1], flush=True)
+threading.Event().wait()
+"""
+)
+
+
+class Made(NamedTuple):
+    """A container that is being made: its first process, a port in its network, its bundle."""
+
+    pid: int
+    port: int
+    bundle: Path
+
+    def state(self, dependencies: str, status: str = "creating", **annotations: str) -> dict[str, Any]:
+        """Return the state that runc gives a createRuntime hook."""
+        given = {f"dev.gatekeeper/{name}": text for name, text in ({"timeout": "15s"} | annotations).items()}
+        return {"ociVersion": "1.0.2-dev", "id": "x", "status": status, "pid": self.pid, "bundle": str(self.bundle)} | {
+            "annotations": given | {DEPENDENCIES: dependencies}
+        }
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    """Return a container that is being made."""
+    bundle = tmp_path_factory.mktemp("bundle")
+    files = {"resolv.conf": "nameserver 127.0.0.1\n", "hosts": "127.0.0.9 in-hosts\n"}
+    for name, text in files.items():
+        (bundle / name).write_text(text)
+    mounts = [{"destination": f"/etc/{name}", "source": name, "options": ["bind"]} for name in files]
+    env = ["HOST=in-hosts", "PATH=/bin"]
+    config = {"root": {"path": "rootfs"}, "mounts": mounts, "process": {"env": env}}
+    (bundle / "config.json").write_text(json.dumps(config))
+    program = ["sh", "-c", 'ip link set lo up && exec "$0" -c "$1"', sys.executable, _SERVER]
+    with subprocess.Popen(["unshare", "--net", "--mount", *program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        yield Made(process.pid, int(process.stdout.readline()), bundle)
+        process.kill()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.9", "in-hosts", "ok.example", "$(HOST)"])
+def test_the_network_and_the_names_are_the_containers(made: Made, host: str) -> None:
+    """An address, a name in its hosts, one that its nameserver knows, and one in its environment: all are its own."""
+    before = Path("/etc/hosts").read_text(), Path("/etc/resolv.conf").read_text()
+    done = hook(made.state(f"db=tcp://{host}:{made.port}"))
+    assert done.returncode == 0, done.stderr
+    assert before == (Path("/etc/hosts").read_text(), Path("/etc/resolv.conf").read_text())
+
+
+def test_the_kinds_that_ask_dns_ask_its_nameserver(made: Made) -> None:
+    """What reads resolv.conf itself reads the container's."""
+    assert hook(made.state(f"dns://ok.example\nservice://ok:{made.port}", "created")).returncode == 0
+
+
+def test_what_only_the_host_knows_is_not_there(made: Made) -> None:
+    """A name or a variable of the host does not count for the container."""
+    done = hook(made.state("db=tcp://${ONLY_HERE}:1"), env={"ONLY_HERE": "127.0.0.9"})
+    assert done.returncode == 2
+    assert "ONLY_HERE is not set" in done.stderr
+
+
+def test_annotations_may_not_command_the_runtime(made: Made, tmp_path: Path) -> None:
+    """A command in an annotation is refused on the runtime's side, unless whoever installed the hook allows it."""
+    there = tmp_path / "there"
+    state = made.state(f"exec:'touch {there}'", report=str(tmp_path / "report"))
+    done = hook(state)
+    assert done.returncode == 2
+    assert "exec would look at the host" in done.stderr
+    assert "dev.gatekeeper/report: would be a file of the host" in done.stderr
+    assert not list(tmp_path.iterdir())
+    assert hook(state, "--trust-annotations").returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "there"]
+
+
+@pytest.mark.parametrize("capability", ["sys_admin", "sys_ptrace"])
+def test_where_the_way_is_barred_it_stays_shut(made: Made, capability: str) -> None:
+    """Without the right to enter, nothing is probed from outside: the hook says which right it lacks."""
+    lacking = ["setpriv", "--bounding-set", f"-{capability}", "--inh-caps", f"-{capability}"]
+    if capability == "sys_ptrace":
+        lacking += ["--reuid", "65534", "--clear-groups"]
+    done = hook(made.state(f"tcp://127.0.0.9:{made.port}"), before=lacking)
+    assert done.returncode in (2, 70)
+    assert "CAP_SYS_ADMIN" in done.stderr or "may not look" in done.stderr
+
+
+def test_a_process_of_another_process_namespace_is_not_taken_for_ours(made: Made) -> None:
+    """In createContainer of runc /proc still is the runtime's, where the container's number means another process."""
+    within = ["nsenter", f"--net=/proc/{made.pid}/ns/net", "unshare", "--pid", "--fork", "--mount"]
+    state = made.state(f"db=tcp://in-hosts:{made.port}") | {"pid": 2}
+    done = hook(state, before=within)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_bundle_that_is_not_there_keeps_it_shut(made: Made) -> None:
+    """Without config.json nobody knows how the container resolves names."""
+    done = hook(made.state("tcp://in-hosts:1") | {"bundle": "/nowhere"})
+    assert done.returncode == 2
+    assert "/nowhere/config.json: cannot be read" in done.stderr
