@@ -7,6 +7,7 @@ To be called before any thread is started and any name looked up.
 """
 
 import ctypes
+import errno
 import os
 import sys
 from enum import Enum
@@ -36,12 +37,11 @@ class BarredError(Exception):
 def side_of(state: State) -> Side:
     """Return on whose side this process runs; raises `BadDeclarationError` where that cannot be told.
 
-    Process 1 of our own process namespace is the container's own, and so is one that crun calls 0. Where /proc shows
-    another process namespace than ours, it is the runtime's still, and the numbers of ours mean others there.
+    Process 1 of our own process namespace is the container's own, and so is one that crun calls 0.
     """
     if state.pid is None:
         raise BadDeclarationError([Problem(PLACE, "names no process: whose network is meant cannot be told")])
-    if state.pid > 1 and _shows_our_processes() and not _shares_namespaces(state.pid):
+    if state.pid > 1 and not _shares_namespaces(_listed(state.pid), state.bundle):
         return Side.RUNTIME
     made = state.status == "creating" or (state.status == "created" and state.pid == 0)  # runc's word and crun's
     return Side.BETWEEN if made else Side.CONTAINER
@@ -50,25 +50,57 @@ def side_of(state: State) -> Side:
 def enter(side: Side, state: State, bundle: Bundle | None) -> None:
     """Go where the container's network is, and see the resolver's files as it will; raises `BarredError`."""
     if side is Side.RUNTIME:
-        _enter_network(state.pid or 0)
+        _enter_network(_listed(state.pid or 0))
     if bundle:
         _see_files(bundle)
 
 
-def _shows_our_processes() -> bool:
+def _listed(pid: int) -> int:
+    """Return the number under which /proc has a process of ours; raises `BadDeclarationError` where it has none.
+
+    In createContainer of runc, /proc is the runtime's still, where the number that we know means another process.
+    """
     try:
-        return os.readlink("/proc/self") == str(os.getpid())
-    except OSError:
-        what = "names a process, and there is no /proc in which to look whose network is meant"
+        if os.readlink("/proc/self") == str(os.getpid()):
+            return pid
+        same = [int(name) for name in os.listdir("/proc") if name.isdigit() and _is(name, pid)]
+    except OSError as error:
+        what = f"names process {pid}, and there is no /proc in which to look for it: {error.strerror}"
         raise BadDeclarationError([Problem(PLACE, what)]) from None
+    if not same:
+        raise BadDeclarationError([Problem(PLACE, f"names process {pid}, which is nowhere to be seen")])
+    return same[0]
 
 
-def _shares_namespaces(pid: int) -> bool:
+def _is(name: str, pid: int) -> bool:
+    """Tell whether an entry of /proc is the process that has this number in our process namespace."""
+    try:
+        if not os.path.samestat(_namespace(name, "pid"), _namespace("self", "pid")):
+            return False
+        with open(f"/proc/{name}/status", "rb") as file:
+            numbers = next(line for line in file if line.startswith(b"NSpid:"))
+    except (OSError, StopIteration):  # it is over, or one at which we may not look
+        return False
+    return int(numbers.split()[-1]) == pid
+
+
+def _shares_namespaces(pid: int, bundle: str) -> bool:
     try:
         return all(os.path.samestat(_namespace(pid, kind), _namespace("self", kind)) for kind in ("mnt", "net"))
     except OSError as error:
+        # A container's user may not look at its first process (runc). Whoever makes a container sees its bundle.
+        if isinstance(error, PermissionError) and _is_absent(bundle):
+            return True
         what = f"names process {pid}, at whose namespaces this user may not look: {error.strerror}"
         raise BadDeclarationError([Problem(PLACE, what)]) from None
+
+
+def _is_absent(path: str) -> bool:
+    try:
+        os.lstat(path)
+    except OSError as error:
+        return error.errno == errno.ENOENT
+    return False
 
 
 def _namespace(pid: int | str, kind: str) -> os.stat_result:

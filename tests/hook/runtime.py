@@ -51,15 +51,19 @@ def entry(stage: str, timeout: int | None = 20) -> dict[str, Any]:
     return {stage: [args | limit]}
 
 
-def bundle(folder: Path, hooks: Mapping[str, Any], annotations: Mapping[str, str], uid: int = 0) -> Path:
-    """Write the bundle of a container that prints that it has started."""
+def bundle(
+    folder: Path, hooks: Mapping[str, Any], annotations: Mapping[str, str], uid: int = 0, own: str = "pid"
+) -> Path:
+    """Write the bundle of a container that prints that it has started; without ``own``, processes are the host's."""
     (folder / "rootfs").mkdir()
     subprocess.run(["runc", "spec"], cwd=folder, check=True, timeout=PATIENCE)
     config = json.loads((folder / "config.json").read_text())
     process = config["process"]
     del process["rlimits"]
     process |= {"terminal": False, "args": ["/bin/echo", STARTED], "user": {"uid": uid, "gid": uid}}
-    for kind in config["linux"]["namespaces"]:
+    kinds = config["linux"]["namespaces"]
+    kinds[:] = [kind for kind in kinds if kind["type"] != "pid" or own]
+    for kind in kinds:
         if kind["type"] == "network":
             kind["path"] = NETWORK
     mounts = {path: path for path in dict.fromkeys(_AGENT) if Path(path).is_dir()}

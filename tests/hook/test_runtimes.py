@@ -62,11 +62,15 @@ def test_what_is_missing_keeps_it_from_starting(podman: Podman, tmp_path: Path, 
     assert "124" in made.said
 
 
+@pytest.mark.parametrize("own", ["pid", ""], ids=["own processes", "shared processes"])
+@pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_whoever_runs_without_rights_is_held_too(podman: Podman, port: int, tmp_path: Path, runtime: str) -> None:
+def test_whoever_runs_without_rights_is_held_too(
+    podman: Podman, port: int, tmp_path: Path, runtime: str, stage: str, own: str
+) -> None:
     """At startContainer the hook is the container's own user, who may not look at its first process."""
-    hooks = entry("startContainer")
-    made = run(podman, runtime, bundle(tmp_path, hooks, {DEPENDENCIES: f"db=tcp://in-hosts:{port}"}, uid=65534))
+    annotations = {DEPENDENCIES: f"db=tcp://in-hosts:{port}"}
+    made = run(podman, runtime, bundle(tmp_path, entry(stage), annotations, uid=65534, own=own))
     assert made.started, made.said
 
 

@@ -1,6 +1,8 @@
 """The way to the container's side: its network and its names, in namespaces that the test makes."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,11 +104,44 @@ def test_where_the_way_is_barred_it_stays_shut(made: Made, capability: str) -> N
     assert "CAP_SYS_ADMIN" in done.stderr or "may not look" in done.stderr
 
 
-def test_a_process_of_another_process_namespace_is_not_taken_for_ours(made: Made) -> None:
-    """In createContainer of runc /proc still is the runtime's, where the container's number means another process."""
-    within = ["nsenter", f"--net=/proc/{made.pid}/ns/net", "unshare", "--pid", "--fork", "--mount"]
+# A process namespace in which /proc is still that of the outer one; process 2 is ready, then the hook is called.
+_WITHIN = 'eval "$1" & read -r _ <"$0" && shift && "$@"'
+
+
+def within(fifo: Path, second: str) -> list[str]:
+    """Return the words before the hook's that call it there; ``second`` is the program of process 2."""
+    os.mkfifo(fifo)
+    return ["unshare", "--pid", "--fork", "--mount", "sh", "-c", _WITHIN, str(fifo), second.format(fifo=fifo)]
+
+
+def test_a_process_that_proc_shows_under_another_number_is_found(made: Made, tmp_path: Path) -> None:
+    """In createContainer of runc /proc still is the runtime's: the container's process is ours, and we are inside."""
+    enter = ["nsenter", f"--net=/proc/{made.pid}/ns/net"]
+    before = within(tmp_path / "fifo", "exec sh -c 'echo >{fifo}; exec sleep 60'")
     state = made.state(f"db=tcp://in-hosts:{made.port}") | {"pid": 2}
-    done = hook(state, before=within)
+    done = hook(state, before=[*enter, *before])
+    assert done.returncode == 0, done.stderr
+    done = hook(state | {"pid": 60}, before=[*enter, *within(tmp_path / "another", "exec sh -c 'echo >{fifo}'")])
+    assert done.returncode == 2
+    assert "names process 60, which is nowhere to be seen" in done.stderr
+
+
+def test_a_runtime_with_the_proc_of_another_is_no_container(made: Made, tmp_path: Path) -> None:
+    """What listens in the runtime's own network is not taken for the container's."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        second = "exec unshare --net --mount sh -c 'ip link set lo up; echo >{fifo}; exec sleep 60'"
+        state = made.state(f"tcp://127.0.0.1:{port}", timeout="1s") | {"pid": 2}
+        assert hook(state, before=within(tmp_path / "fifo", second)).returncode == 124
+
+
+def test_the_services_of_the_host_are_not_asked(made: Made, tmp_path: Path) -> None:
+    """However the host resolves names (nsswitch.conf), the container's files and nameserver count."""
+    (tmp_path / "nsswitch.conf").write_text("hosts: myhostname\n")
+    mount = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/nsswitch.conf && exec "$@"']
+    before = [*mount, str(tmp_path / "nsswitch.conf")]
+    state = made.state(f"tcp://ok.example:{made.port}\ntcp://in-hosts:{made.port}", timeout="5s")
+    done = hook(state, before=before)
     assert done.returncode == 0, done.stderr
 
 
