@@ -62,7 +62,9 @@ def help_page(command: str | None = None) -> str:
     left_out = () if command in ("run", "serve", "plan") else OF_THE_TENDED
     defaults = {key: row.default for key, row in GATE.items()} | ({"timeout": "as above"} if command == "hook" else {})
     rows = [
-        ["  " + _option(key), f"{row.option.help} [{defaults[key]}]"] for key, row in GATE.items() if key not in left_out
+        ["  " + _option(key), f"{row.option.help} [{defaults[key]}]"]
+        for key, row in GATE.items()
+        if key not in left_out
     ]
     usage, text = USAGE[command]
     more = _ANNOTATIONS if command == "hook" else ""
