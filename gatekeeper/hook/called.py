@@ -52,7 +52,7 @@ def called(argv: Sequence[str], given: Collection[int]) -> Called | None:
         told = error.options or GateOptions()
         raise BadDeclarationError(list(error.problems), told if side is Side.CONTAINER else outside(told)) from None
     limit = bundle.limit(side.value, (sys.executable, *sys.orig_argv)) if bundle else None
-    return Called(_spoken(bounded(plan, limit), bundle), side, state, bundle)
+    return Called(_spoken(bounded(plan, limit, _age()), bundle), side, state, bundle)
 
 
 def _planned(argv: Sequence[str], given: Collection[int], state: State, bundle: Bundle | None) -> Plan:
@@ -91,13 +91,13 @@ def outside(options: GateOptions) -> GateOptions:
     return options if options.termination_log else options._replace(termination_log="off")
 
 
-def bounded(plan: Plan, limit: float | None) -> Plan:
-    """Return the plan with a deadline before a runtime with this limit kills us."""
+def bounded(plan: Plan, limit: float | None, age: float) -> Plan:
+    """Return the plan with a deadline before a runtime with this limit kills us, who are of this age, in seconds."""
     setting = next(each for each in plan.settings if each.key == "timeout")
     chosen = plan.options.timeout
     timeout, origin = chosen, setting.origin
     if limit is not None:
-        most = max(_LEAST, limit - min(MARGIN, limit / 4) - _age())
+        most = max(_LEAST, limit - min(MARGIN, limit / 4) - age)
         if origin == "default" or chosen is None or most < chosen:
             timeout, origin = most, f"the hook's own timeout of {shown(limit)}"
     elif origin == "default":
