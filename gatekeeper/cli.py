@@ -4,22 +4,21 @@ The steps stand here in the order in which they happen, and data passes between 
 in any of them ends in the status of a fault, with the gate shut.
 """
 
-import errno
 import os
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, NoReturn
 
 from gatekeeper import log
-from gatekeeper.announce import ending, files
+from gatekeeper.announce import ending
 from gatekeeper.announce.progress import Progress
 from gatekeeper.announce.sdnotify import Notifier
 from gatekeeper.declaration import BadDeclarationError
 from gatekeeper.declare.sources import our_variables
 from gatekeeper.declared import declared, glimpse
-from gatekeeper.exits import EX_NOT_READY, EX_OK, EX_SIGNAL, EX_SOFTWARE, EX_TIMEOUT, EX_UNAVAILABLE, EX_USAGE
+from gatekeeper.exits import EX_OK, EX_SIGNAL, EX_SOFTWARE, EX_TIMEOUT, EX_UNAVAILABLE, EX_USAGE
 from gatekeeper.gate import FaultError, bypassed, fault_of, faulty, held
 from gatekeeper.handover.become import Failure, Stock, become, lacking, secure_standard_descriptors, take_stock
 from gatekeeper.handover.leave import leave
@@ -78,71 +77,17 @@ def _run(argv: list[str], start: Start) -> int:
     if name in (*COMMANDS, "help", "--version"):
         if name == "hook" and not {"-h", "--help"} & set(argv):
             return _called(argv[1:], start)
-        return _held(name, argv[1:], start) if name in ("wait", "run", "serve") else _answered(name, argv[1:], start)
+        if name in ("wait", "run", "serve"):
+            return _held(name, argv[1:], start)
+        from gatekeeper.asked import answered  # noqa: PLC0415 - no wait loads it
+
+        return answered(name, argv[1:], start.stock.descriptors, start.lines)
     shown = safe_target(name)  # which may be a dependency with a password in it
     what = f"unknown command {shown}" if name else "no command"
     hint = f"; write gatekeeper wait {shown}" if "://" in name else nearest(name, COMMANDS)
     known = ", ".join(COMMANDS)
     start.lines.write(f"gatekeeper: {what}{hint or f'; known are {known}'}\n", patient=True)
     return EX_USAGE
-
-
-def _answered(name: str, argv: list[str], start: Start) -> int:
-    """Run a command that answers on stdout and hands nothing over."""
-    try:
-        if name == "help":
-            return _help(None)
-        if name == "--version":
-            return _version()
-        return _asked(name, argv, start)
-    except BadDeclarationError as error:
-        log.tell_problems(start.lines, error.problems)
-        _report_refusal(error)
-        return EX_USAGE
-    except OSError as error:  # a full disk, most likely
-        where = error.filename or "standard output"
-        start.lines.write(f"gatekeeper: {where} cannot be written: {error.strerror}\n", patient=True)
-        return EX_SOFTWARE
-
-
-def _asked(name: str, argv: list[str], start: Start) -> int:  # noqa: PLR0911 - one for each command
-    from gatekeeper import asked  # noqa: PLC0415 - no wait loads it
-
-    signals = Signals()
-    if name in ("kinds", "demo", "hook") and {"-h", "--help"} & set(argv):
-        return _help(name)
-    with signals.lethal():
-        if name == "kinds":
-            asked.show_kinds(argv)
-            return EX_OK
-        if name == "demo":
-            return asked.show_demo(argv)
-        plan = declared(name, argv, start.stock.descriptors).plan
-        if plan is None:
-            return _help(name)
-        if name == "plan":
-            asked.show_plan(plan)
-            return EX_OK
-    verdict = asked.check(plan, signals)
-    if verdict.cause is Cause.FAULT:
-        start.lines.write(f"gatekeeper: {verdict.summary}\n", patient=True)
-    if verdict.cause in (Cause.SIGNAL, Cause.FAULT):
-        return _status(verdict, signals)
-    return EX_OK if verdict else EX_NOT_READY
-
-
-def _version() -> int:
-    from gatekeeper import __version__, pages  # noqa: PLC0415 - for this one command
-
-    pages.put(f"gatekeeper {__version__}\n")
-    return EX_OK
-
-
-def _help(command: str | None) -> int:
-    from gatekeeper import pages  # noqa: PLC0415 - no wait prints a page
-
-    pages.put(pages.help_page(command))
-    return EX_OK
 
 
 def _held(name: str, argv: list[str], start: Start) -> int:
@@ -153,7 +98,7 @@ def _held(name: str, argv: list[str], start: Start) -> int:
         with signals.lethal():
             plan, command = declared(name, argv, start.stock.descriptors)
     except BadDeclarationError as error:
-        return _refused(error, start.lines, notifier)
+        return _refused(error, start, notifier)
     except Exception as error:
         verdict = Verdict(Gate.CLOSED, Cause.FAULT, fault_of(error), datetime.now(UTC), 0.0, ())
         ending.announce_fault(verdict, glimpse(argv, os.environ), notifier)
@@ -175,7 +120,7 @@ def _called(argv: list[str], start: Start) -> int:
         with signals.lethal():
             call = called(argv, start.stock.descriptors)
     except BadDeclarationError as error:
-        return _refused(error, start.lines, notifier)
+        return _refused(error, start, notifier)
     if call is None:
         return EX_OK
 
@@ -204,7 +149,7 @@ def _guided(
     try:
         return through(plan, command, signals, notifier, start)
     except BadDeclarationError as error:
-        return _refused(error, start.lines, notifier)
+        return _refused(error, start, notifier)
     except BaseException as error:
         verdict = faulty(plan, error)
         ending.announce_fault(verdict, plan.options, notifier)
@@ -280,31 +225,16 @@ def _not_for(options: GateOptions) -> set[str]:
     return set(our_variables()) | ({NOTIFY_SOCKET} if options.notify == "ready" else set())
 
 
-def _refused(error: BadDeclarationError, lines: Lines, notifier: Notifier) -> int:
-    """Say what is wrong with a declaration wherever a reason is looked for."""
-    log.tell_problems(lines, error.problems)
-    options = error.options or GateOptions()
-    text = _refusal(error)
-    with suppress(OSError):  # it is the declaration that is to be mended first
-        ending.take_back(options)
-    ending.tell_termination_log(text + "\n", options)
-    _report_refusal(error)
-    if options.notify != "off":
-        notifier.failure(errno.EINVAL, text)
+def _help(name: str) -> int:
+    from gatekeeper import pages  # noqa: PLC0415 - no wait prints a page
+
+    pages.put(pages.help_page(name))
+    return EX_OK
+
+
+def _refused(error: BadDeclarationError, start: Start, notifier: Notifier) -> int:
+    ending.refuse(error, start.lines, notifier)
     return EX_USAGE
-
-
-def _refusal(error: BadDeclarationError) -> str:
-    return f"bad declaration, nothing was probed: {'; '.join(map(str, error.problems))}"
-
-
-def _report_refusal(error: BadDeclarationError) -> None:
-    """Write the report that was asked for, as far as that was said in words that can be understood."""
-    path = error.options.report if error.options else None
-    if path and not files.check_writable(path):
-        verdict = Verdict(Gate.CLOSED, Cause.FAILED, _refusal(error), datetime.now(UTC), 0.0, ())
-        with suppress(OSError):  # it is the declaration that is to be mended first
-            files.write_report(path, verdict, ending.LAST_PATIENCE)
 
 
 def _prepare(options: GateOptions, notifier: Notifier, logger: Log) -> None:

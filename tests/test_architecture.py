@@ -86,7 +86,7 @@ FLOW: dict[str, set[str]] = {
     "hook.enter": {"hook.bundle", "hook.state"},
     "hook.confined": {"probes", "probes._options"},  # what a kind reaches only the kind knows
     "hook.called": {"declare.argv", "declare.pod", "declared", "hook."},
-    "asked": {"announce.files", "demo", "gate", "log", "pages", "probes", "signals"},
+    "asked": {"announce.", "declared", "demo", "exits", "gate", "log", "pages", "probes", "signals"},
     "notify": {"announce.sdnotify"},
     "ask": set(),
     "quick": {"ask", "exits", "handover.", "notify", "pages"},

@@ -8,12 +8,14 @@ import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 
 from gatekeeper import log
 from gatekeeper.announce import files, s6
 from gatekeeper.announce.sdnotify import Notifier
 from gatekeeper.decide import story
-from gatekeeper.log import Log
+from gatekeeper.declaration import BadDeclarationError
+from gatekeeper.log import Lines, Log
 from gatekeeper.model import GateOptions, Reason, State
 from gatekeeper.verdict import Cause, Gate, Verdict
 
@@ -87,6 +89,31 @@ def announce_fault(verdict: Verdict, options: GateOptions, notifier: Notifier) -
     for say in voices:
         with suppress(BaseException):  # one of them may be what is broken
             say()
+
+
+def refuse(error: BadDeclarationError, lines: Lines, notifier: Notifier) -> None:
+    """Say what is wrong with a declaration wherever a reason is looked for."""
+    log.tell_problems(lines, error.problems)
+    options = error.options or GateOptions()
+    with suppress(OSError):  # it is the declaration that is to be mended first
+        take_back(options)
+    tell_termination_log(_refusal(error) + "\n", options)
+    report_refusal(error)
+    if options.notify != "off":
+        notifier.failure(errno.EINVAL, _refusal(error))
+
+
+def report_refusal(error: BadDeclarationError) -> None:
+    """Write the report that was asked for, as far as that was said in words that can be understood."""
+    path = error.options.report if error.options else None
+    if path and not files.check_writable(path):
+        verdict = Verdict(Gate.CLOSED, Cause.FAILED, _refusal(error), datetime.now(UTC), 0.0, ())
+        with suppress(OSError):  # as above
+            files.write_report(path, verdict, LAST_PATIENCE)
+
+
+def _refusal(error: BadDeclarationError) -> str:
+    return f"bad declaration, nothing was probed: {'; '.join(map(str, error.problems))}"
 
 
 def take_back(options: GateOptions) -> None:
