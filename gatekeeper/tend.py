@@ -213,7 +213,9 @@ class Tended:
         """Return why a sender may not speak (systemd.service(5), NotifyAccess=), or None."""
         if self._access == "none":
             return "nobody may speak"
-        if sender.pid == self._main:
+        # systemd-notify(1) speaks for its parent, which is us where the command itself has become it; nobody else can
+        # say that he is us (unix(7): CAP_SYS_ADMIN).
+        if sender.pid in (self._main, os.getpid()):
             return None
         if self._access in ("main", "exec"):
             return "only the main process may speak (--notify-access=all lets its children)"
@@ -230,9 +232,13 @@ class Tended:
         return False
 
     def _hear(self, said: Mapping[str, str]) -> None:
-        self._heed(said)
+        """Take a message, part by part in the order that systemd has: who, what state, how much time."""
+        if said.get("NOTIFYACCESS") in ("none", "main", "exec", "all"):
+            self._access = said["NOTIFYACCESS"]
+        if (pid := _number(said.get("MAINPID"))) and self._is_ours(pid):
+            self._main = pid
         event = _event(said)
-        # A reload that begins while another one is going on is news to who asked for it (Type=notify-reload).
+        # A reload that begins while another is going on is news to who asked for it (Type=notify-reload).
         again = event is Event.SAID_RELOADING and self.life.phase is Phase.RELOADING
         if event and (self._became(event) or again):
             if event is Event.SAID_STOPPING:
@@ -242,6 +248,7 @@ class Tended:
                 self._notifier,
                 readiness=self._rules.readiness,
             )
+        self._heed_times(said)
         changed = event is not None
         if "STATUS" in said and said["STATUS"] != self.status_text:
             self.status_text, changed = said["STATUS"], True
@@ -259,12 +266,7 @@ class Tended:
         self._status_timer = None
         self._notifier.status(self.status_text)
 
-    def _heed(self, said: Mapping[str, str]) -> None:
-        """Do what is asked for besides a change of state."""
-        if said.get("NOTIFYACCESS") in ("none", "main", "exec", "all"):
-            self._access = said["NOTIFYACCESS"]
-        if (pid := _number(said.get("MAINPID"))) and self._is_ours(pid):
-            self._main = pid
+    def _heed_times(self, said: Mapping[str, str]) -> None:
         if (usec := _number(said.get("WATCHDOG_USEC"))) is not None:
             self._watchdog_every = usec / _MICROSECONDS or None
             if self.life.ready:
@@ -283,7 +285,7 @@ class Tended:
             return
         after_it = "" if limit is None else f" after {shown(limit)}"
         self._late_for = {
-            "start": f"no READY=1{after_it} (--start-timeout)",
+            "start": f"not ready{after_it} (--start-timeout)",
             "watchdog": f"its watchdog was silent{after_it}" if limit else "it triggered its watchdog",
         }[what]
         self.why = self._late_for

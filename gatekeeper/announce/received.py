@@ -67,12 +67,12 @@ def receive(sock: socket.socket) -> Message | Barrier | Dropped:
 
 
 def _read(data: bytes, flags: int, sender: Sender | None, descriptors: Sequence[int]) -> Message | Barrier | Dropped:
-    data = data.removesuffix(b"\0")
     if sender is None:
         return Dropped(None, "its sender is not known")
     if broken := _broken(data, flags):
         return Dropped(sender, broken)
-    lines = [line for line in data.decode("utf-8", "surrogateescape").split("\n") if line]
+    text = data.removesuffix(b"\0").decode("utf-8", "surrogateescape")
+    lines = [line for line in text.replace("\r", "\n").split("\n") if line]
     if "BARRIER=1" in lines:
         if len(lines) > 1 or len(descriptors) != 1:
             return Dropped(sender, "BARRIER=1 goes alone and with one descriptor")
@@ -85,4 +85,4 @@ def _broken(data: bytes, flags: int) -> str | None:
         return f"it has more than {LARGEST} bytes"
     if flags & socket.MSG_CTRUNC:
         return "it came with more descriptors than there is room for"
-    return "it has a NUL in it" if b"\0" in data else None
+    return "it has a NUL in it" if b"\0" in data[:-1] else None

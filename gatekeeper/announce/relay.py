@@ -17,6 +17,8 @@ from gatekeeper.announce.sdnotify import Notifier, one_line
 _RECEIVE_BUFFER = 8 << 20
 _AT_ONCE = 64  # messages, then others get their turn: who floods the socket waits, because the kernel's queue is full
 _LONGEST_PATH = 107
+_QUEUE = "/proc/sys/net/unix/max_dgram_qlen"
+_LONGEST_QUEUE = 4096  # where the kernel does not tell
 # Said for the whole of a program, and understood outside as it stands. MAINPID is not among them: outside, that is us.
 _PASSED_ON = ("ERRNO", "BUSERROR", "VARLINKERROR", "EXIT_STATUS", "EXTEND_TIMEOUT_USEC", "WATCHDOG", "WATCHDOG_USEC")
 
@@ -50,6 +52,7 @@ class Relay:
         except BaseException:
             self._sock.close()
             raise
+        self._longest_queue = _longest_queue()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._sock, self._read)
 
@@ -61,8 +64,9 @@ class Relay:
 
     def drain(self) -> None:
         """Hear what has come by now: who said it may be about to disappear."""
-        while self._one():
-            pass
+        for _ in range(self._longest_queue + 1):  # and no more: who floods the socket fills it as fast as we read
+            if not self._one():
+                return
 
     def close(self) -> None:
         """Hear nothing any more."""
@@ -122,6 +126,14 @@ def pass_on(said: Mapping[str, str], notifier: Notifier, *, readiness: bool) -> 
     rest = [f"{key}={one_line(said[key])}" for key in _PASSED_ON if said.get(key)]
     if rest:
         notifier.send(*rest)
+
+
+def _longest_queue() -> int:
+    try:
+        with open(_QUEUE) as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return _LONGEST_QUEUE
 
 
 def _is_listened_at(path: str) -> bool:

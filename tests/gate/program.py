@@ -104,6 +104,7 @@ class Listener(NamedTuple):
     def messages(self) -> list[str]:
         """Return what has come so far, a text for each datagram."""
         found = []
+        self.sock.settimeout(0)
         while True:
             try:
                 data, ancillary, _, _ = self.sock.recvmsg(8192, 1024, socket.MSG_DONTWAIT)

@@ -147,6 +147,7 @@ def test_what_is_meant_for_another_process_is_left_alone() -> None:
     assert run(*RUN, *PYTHON, TELL, env=env).stdout.split()[1:] == ["1", "2", "1", "7"]
 
 
+@pytest.mark.needs("systemd-notify")
 def test_the_readiness_descriptor_is_not_the_commands() -> None:
     """The descriptor of --notify-fd gets its newline when the command is ready, and does not reach the command."""
     reader, writer = os.pipe()
