@@ -33,7 +33,7 @@ from gatekeeper.values import shown
 
 KIN_PATIENCE = 5.0  # seconds that processes which the command left behind have for their end, where none were set
 STATUS_AT_MOST_EVERY = 0.1
-_KILL_AGAIN = 0.1  # seconds, for who was being born while the others were killed
+_KILL_AGAIN = 0.001, 0.1  # seconds, more and more: for who was being born while the others were killed
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _MICROSECONDS = 1_000_000
 _LONGEST = 10 * 365 * 86400.0
@@ -362,9 +362,11 @@ class Tended:
             signal_all(signal.SIGTERM)
             await asyncio.wait([self._kin_gone], timeout=patience)
         end = self._loop.time() + KIN_PATIENCE  # for those that the kernel itself holds
+        pause, longest = _KILL_AGAIN
         while not self._kin_gone.done() and self._loop.time() < end:
             signal_all(signal.SIGKILL)
-            await asyncio.wait([self._kin_gone], timeout=_KILL_AGAIN)
+            await asyncio.wait([self._kin_gone], timeout=pause)
+            pause = min(pause * 1.1, longest)
 
     def _out_of_patience(self) -> None:
         """Kill the command, and what belongs to it, where it was told to end and did not."""

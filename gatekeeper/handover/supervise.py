@@ -270,12 +270,20 @@ def children() -> list[int]:
 
 def signal_all(number: int) -> None:
     """Send a signal to all processes below us, and wake those that are stopped, so that they heed it."""
-    # Without a /proc of our own, PID 1 knows nobody by number, and everybody is below it (kill(2)).
-    everybody = [-1] if os.getpid() == 1 and not _proc_is_ours() else descendants()
-    for each in (number, signal.SIGCONT):
-        for pid in everybody:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, each)
+    if os.getpid() == 1 and (number == signal.SIGKILL or not _proc_is_ours()):
+        everybody = [-1]  # who is there is below PID 1, whatever /proc shows, and nobody is born meanwhile (kill(2))
+    else:
+        if number == signal.SIGKILL:  # at once: who multiplies has gone on before a look through all of /proc is over
+            _kill(children(), number)
+        everybody = descendants()
+    _kill(everybody, number)
+    _kill(everybody, signal.SIGCONT)
+
+
+def _kill(pids: Collection[int], number: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
 
 
 def descendants() -> list[int]:
