@@ -349,8 +349,11 @@ class Tended:
         if not self._stopped or self._main is None:
             return False
         self._stopped = False
-        self._stop_with_command()
-        return self._stopped or continued(self._main)
+        for _ in range(2):  # it may be stopped anew between the one question and the other
+            self._stop_with_command()
+            if self._stopped or continued(self._main):
+                return True
+        return False
 
     async def _see_off_kin(self) -> None:
         """End what the command left behind: as PID 1 it would be killed with us, elsewhere it would be nobody's."""
