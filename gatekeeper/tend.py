@@ -8,32 +8,19 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 from gatekeeper.announce.received import Sender
 from gatekeeper.announce.relay import Relay, pass_on
 from gatekeeper.announce.sdnotify import Notifier
 from gatekeeper.handover.become import Stock
-from gatekeeper.handover.supervise import (
-    Came,
-    Family,
-    Signalled,
-    become_subreaper,
-    continued,
-    has_children,
-    has_terminal,
-    parent_of,
-    signal_all,
-    start,
-    stopped_as_a_job,
-)
-from gatekeeper.lifecycle import Event, Life, Phase, after
+from gatekeeper.job import Job
+from gatekeeper.lifecycle import Event, Life, Phase, after, event_of
+from gatekeeper.limit import Limit
 from gatekeeper.values import shown
 
 KIN_PATIENCE = 5.0  # seconds that processes which the command left behind have for their end, where none were set
 STATUS_AT_MOST_EVERY = 0.1
-_KILL_AGAIN = 0.001, 0.1  # seconds, more and more: for who was being born while the others were killed
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _MICROSECONDS = 1_000_000
 _LONGEST = 10 * 365 * 86400.0
@@ -66,32 +53,6 @@ class Ended(NamedTuple):
     not_executed: bool = False
 
 
-class Limit:
-    """A time limit that may be armed, put off and disarmed."""
-
-    def __init__(self, over: Callable[[], None]) -> None:
-        """Call ``over`` when it is over."""
-        self._over, self._loop = over, asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-
-    def arm(self, seconds: float | None) -> None:
-        """Count from now; None disarms."""
-        self.disarm()
-        if seconds is not None:
-            self._timer = self._loop.call_later(seconds, self._over)
-
-    def put_off(self, seconds: float) -> None:
-        """Where armed, be over in so many seconds at the earliest: never sooner than it would have been."""
-        if self._timer and self._timer.when() < self._loop.time() + seconds:
-            self.arm(seconds)
-
-    def disarm(self) -> None:
-        """Be never over."""
-        if self._timer:
-            self._timer.cancel()
-        self._timer = None
-
-
 class Tended:
     """A command that is tended. ``changed`` is called at each change of its life or of its status text."""
 
@@ -109,12 +70,7 @@ class Tended:
         self._rules, self._notifier, self._changed, self._note = rules, notifier, changed, note
         self._loop = asyncio.get_running_loop()
         self._access = rules.access
-        self._main: int | None = None
-        self._first: int | None = None
-        self._family = Family()
-        self._stopped = False  # and we with it
-        self._over: asyncio.Future[int] = self._loop.create_future()
-        self._kin_gone: asyncio.Future[None] | None = None
+        self._job: Job | None = None
         self._late_for: str | None = None
         self._killed_for: str | None = None
         self._watchdog_every = rules.watchdog
@@ -122,7 +78,6 @@ class Tended:
         self._stopping = Limit(self._out_of_patience)
         self._watchdog = Limit(lambda: self._out_of_time("watchdog", self._watchdog_every, signal.SIGABRT))
         self._status_timer: asyncio.TimerHandle | None = None
-        self._look_again: asyncio.TimerHandle | None = None
         self._relay: Relay | None = None
 
     async def run(
@@ -137,26 +92,24 @@ class Tended:
 
         ``received`` returns the number of a signal that came before, which nobody has heeded yet.
         """
-        become_subreaper()
-        Signalled(self._came, stock)
+        job = self._job = Job(self._sent, self._drain, stock)
         if (number := received()) is not None:
             self._become(Event.TOLD_TO_STOP)
             why = f"ended by {signal.Signals(number).name} before the command was started"
             return Ended(128 + number, why, not_executed=True)
         given, own, removed = self._environment(environ, ours)
-        failure = await start(command, given, stock, removed, own, forked=self._forked)
+        failure = await job.start(command, given, removed, own)
         if failure:
             self._become(Event.FAILED)
             return Ended(failure.status, failure.reason, not_executed=True)
         self._starting.arm(self._rules.start_timeout)
         if not self._rules.relays:
             self._ready()
-        self._reap()
-        status = await self._over
+        status = await job.over
         for limit in (self._starting, self._watchdog, self._stopping):
             limit.disarm()
         self._become(Event.EXITED if status == 0 else Event.FAILED)
-        await self._see_off_kin()
+        await job.see_off_kin(self._stop_patience)
         if self._relay:
             self._relay.close()
         if self._status_timer:  # its last words are not too many
@@ -166,8 +119,13 @@ class Tended:
             return Ended(status, f"the command was ended: {ended_for}", late=self._late_for is not None)
         return Ended(status)
 
-    def _forked(self, pid: int) -> None:
-        self._main = self._first = pid
+    @property
+    def _stop_patience(self) -> float:
+        return KIN_PATIENCE if self._rules.stop_timeout is None else self._rules.stop_timeout
+
+    def _drain(self) -> None:
+        if self._relay:
+            self._relay.drain()
 
     def _environment(self, environ: Mapping[str, str], ours: set[str]) -> tuple[dict[str, str], list[str], set[str]]:
         """Return what the command is given, which of it is to be its process id, and what is removed."""
@@ -215,29 +173,21 @@ class Tended:
             return "nobody may speak"
         # systemd-notify(1) speaks for its parent, which is us where the command itself has become it; nobody else can
         # say that he is us (unix(7): CAP_SYS_ADMIN).
-        if sender.pid in (self._main, os.getpid()):
+        if self._job and sender.pid in (self._job.main, os.getpid()):
             return None
         if self._access in ("main", "exec"):
             return "only the main process may speak (--notify-access=all lets its children)"
-        return None if self._is_ours(sender.pid) else "its sender is gone already, or none of the command's processes"
-
-    def _is_ours(self, pid: int) -> bool:
-        us, seen = os.getpid(), 0
-        if us == 1:  # whoever is to be seen from here at all is below us
-            return pid > 1
-        while pid > 1 and seen < 1000:  # noqa: PLR2004 - no family tree is so high; two that change places while we look
-            pid, seen = parent_of(pid), seen + 1
-            if pid == us:
-                return True
-        return False
+        if self._job and self._job.is_ours(sender.pid):
+            return None
+        return "its sender is gone already, or none of the command's processes"
 
     def _hear(self, said: Mapping[str, str]) -> None:
         """Take a message, part by part in the order that systemd has: who, what state, how much time."""
         if said.get("NOTIFYACCESS") in ("none", "main", "exec", "all"):
             self._access = said["NOTIFYACCESS"]
-        if (pid := _number(said.get("MAINPID"))) and self._is_ours(pid):
-            self._main = pid
-        event = _event(said)
+        if self._job and (pid := _number(said.get("MAINPID"))) and self._job.is_ours(pid):
+            self._job.main = pid
+        event = event_of(said)
         # A reload that begins while another is going on is news to who asked for it (Type=notify-reload).
         again = event is Event.SAID_RELOADING and self.life.phase is Phase.RELOADING
         if event and (self._became(event) or again):
@@ -281,7 +231,7 @@ class Tended:
 
     def _out_of_time(self, what: str, limit: float | None, number: signal.Signals) -> None:
         """End a command that took too long: a signal, and SIGKILL where it does not heed that in time either."""
-        if self._late_for or self._over.done():
+        if self._late_for or not self._job or self._job.over.done():
             return
         after_it = "" if limit is None else f" after {shown(limit)}"
         self._late_for = {
@@ -290,108 +240,28 @@ class Tended:
         }[what]
         self.why = self._late_for
         self._become(Event.OUT_OF_TIME)
-        self._send(number)
-        self._stopping.arm(self._rules.stop_timeout if self._rules.stop_timeout is not None else KIN_PATIENCE)
+        self._job.send(number)
+        self._stopping.arm(self._stop_patience)
 
-    def _came(self, came: Came) -> None:
-        """Send the command what we were sent, and reap what has ended."""
-        if came.number == signal.SIGCHLD:
-            self._reap()
+    def _sent(self, number: int) -> None:
+        """Note a signal that was sent on: one that means an end begins it."""
+        if number not in _ENDING or self.life.told_to_stop or self._late_for:
             return
-        # An editor that stops itself for a while stops its whole group: its own signal, sent back, would stop it again.
-        from_itself = came.number == signal.SIGTSTP and self._is_ours(came.sender)
-        if (came.from_terminal or from_itself) and self._is_in_our_group():
-            return
-        if came.number == signal.SIGCONT and self._has_been_continued():
-            return
-        self._send(came.number)
-        if came.number in _ENDING and not self.life.told_to_stop and not self._late_for:
-            if self._rules.readiness and self.life.phase is not Phase.STOPPING:
-                self._notifier.send("STOPPING=1")
-            self._become(Event.TOLD_TO_STOP)
-            self._stopping.arm(self._rules.stop_timeout)
-
-    def _is_in_our_group(self) -> bool:
-        try:
-            return self._main is not None and os.getpgid(self._main) == os.getpgrp()
-        except ProcessLookupError:
-            return False
-
-    def _send(self, number: int) -> None:
-        if self._main is not None and not self._over.done():  # its number may be somebody else's by now
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(self._main, number)
-
-    def _reap(self) -> None:
-        if self._relay:
-            self._relay.drain()  # whoever has just ended may have said something before
-        awaited = {pid for pid in (self._main, self._first) if pid is not None}
-        again = self._family.reap(awaited)
-        if self._look_again:
-            self._look_again.cancel()
-        self._look_again = None if again is None else self._loop.call_later(again, self._reap)
-        if self._main is not None and self._main in self._family.statuses and not self._over.done():
-            self._over.set_result(self._family.statuses[self._main])
-        if self._kin_gone and not self._kin_gone.done() and not has_children():
-            self._kin_gone.set_result(None)
-        self._stop_with_command()
-
-    def _stop_with_command(self) -> None:
-        """Stop where the command was stopped as a job: for its shell the two of us are one, and it waits for us."""
-        if self._main is None or self._over.done() or not stopped_as_a_job(self._main):
-            return
-        if self._is_in_our_group() and has_terminal():
-            self._stopped = True
-            os.kill(os.getpid(), signal.SIGSTOP)
-
-    def _has_been_continued(self) -> bool:
-        """Tell whether the shell that woke us has woken the command too: once more might undo the next Ctrl-Z."""
-        if not self._stopped or self._main is None:
-            return False
-        self._stopped = False
-        for _ in range(2):  # it may be stopped anew between the one question and the other
-            self._stop_with_command()
-            if self._stopped or continued(self._main):
-                return True
-        return False
-
-    async def _see_off_kin(self) -> None:
-        """End what the command left behind: as PID 1 it would be killed with us, elsewhere it would be nobody's."""
-        patience = self._rules.stop_timeout if self._rules.stop_timeout is not None else KIN_PATIENCE
-        self._kin_gone = self._loop.create_future()
-        self._family.forget_probes()
-        self._reap()
-        if not self._kin_gone.done():
-            signal_all(signal.SIGTERM)
-            await asyncio.wait([self._kin_gone], timeout=patience)
-        end = self._loop.time() + KIN_PATIENCE  # for those that the kernel itself holds
-        pause, longest = _KILL_AGAIN
-        while not self._kin_gone.done() and self._loop.time() < end:
-            signal_all(signal.SIGKILL)
-            await asyncio.wait([self._kin_gone], timeout=pause)
-            pause = min(pause * 1.1, longest)
+        if self._rules.readiness and self.life.phase is not Phase.STOPPING:
+            self._notifier.send("STOPPING=1")
+        self._become(Event.TOLD_TO_STOP)
+        self._stopping.arm(self._rules.stop_timeout)
 
     def _out_of_patience(self) -> None:
         """Kill the command, and what belongs to it, where it was told to end and did not."""
-        if not self._over.done() and not self._late_for:
+        if not self._job:
+            return
+        if not self._job.over.done() and not self._late_for:
             self.why = self._killed_for = (
                 f"it did not end within {shown(self._rules.stop_timeout or 0)} (--stop-timeout)"
             )
             self._changed(self)
-        self._send(signal.SIGKILL)
-        signal_all(signal.SIGKILL)
-
-
-def _event(said: Mapping[str, str]) -> Event | None:
-    """Return what a message says of the state: of several, the one that goes furthest, as systemd has it."""
-    for key, event in (
-        ("STOPPING", Event.SAID_STOPPING),
-        ("READY", Event.SAID_READY),
-        ("RELOADING", Event.SAID_RELOADING),
-    ):
-        if said.get(key) == "1":
-            return event
-    return None
+        self._job.kill_all()
 
 
 def _number(text: str | None) -> int | None:

@@ -72,7 +72,9 @@ FLOW: dict[str, set[str]] = {
     },  # in the verdict's words
     "announce.progress": {"announce.sdnotify", "decide", "log", "screen", "watch"},  # asks a watch where things stand
     "gate": {"announce.progress", "decide", "signals", "watch"},  # puts together what runs in the event loop
-    "tend": {"announce.received", "announce.relay", "announce.sdnotify", "handover.", "lifecycle"},
+    "limit": set(),
+    "job": {"handover."},
+    "tend": {"announce.received", "announce.relay", "announce.sdnotify", "handover.", "job", "lifecycle", "limit"},
     "whole": {"announce.metrics", "announce.status", "decide", "lifecycle", "watch"},
     "keep": {"pace", "turns"},
     "run": {"announce.", "gate", "handover.", "keep", "lifecycle", "log", "signals", "tend", "watch", "whole"},
