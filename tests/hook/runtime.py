@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,8 +40,10 @@ def network(podman: Podman) -> Iterator[int]:
     words = ["unshare", "--net", "sh", "-c", _NAMESPACE, NETWORK, sys.executable, "-c", _SERVER]
     with subprocess.Popen(podman.inside(*words), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        yield int(process.stdout.readline())
-        process.kill()
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
 
 
 def entry(stage: str, timeout: int | None = 20) -> dict[str, Any]:
@@ -52,15 +54,23 @@ def entry(stage: str, timeout: int | None = 20) -> dict[str, Any]:
 
 
 def bundle(
-    folder: Path, hooks: Mapping[str, Any], annotations: Mapping[str, str], uid: int = 0, own: str = "pid"
+    folder: Path,
+    hooks: Mapping[str, Any],
+    annotations: Mapping[str, str],
+    uid: int = 0,
+    own: str = "pid",
+    program: Sequence[str] = ("/bin/echo", STARTED),
 ) -> Path:
-    """Write the bundle of a container that prints that it has started; without ``own``, processes are the host's."""
+    """Write the bundle of a container that prints that it has started, or runs another program.
+
+    Without ``own``, its processes are the host's.
+    """
     (folder / "rootfs").mkdir()
     subprocess.run(["runc", "spec"], cwd=folder, check=True, timeout=PATIENCE)
     config = json.loads((folder / "config.json").read_text())
     process = config["process"]
     del process["rlimits"]
-    process |= {"terminal": False, "args": ["/bin/echo", STARTED], "user": {"uid": uid, "gid": uid}}
+    process |= {"terminal": False, "args": list(program), "user": {"uid": uid, "gid": uid}}
     kinds = config["linux"]["namespaces"]
     kinds[:] = [kind for kind in kinds if kind["type"] != "pid" or own]
     for kind in kinds:

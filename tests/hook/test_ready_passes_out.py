@@ -1,0 +1,66 @@
+"""What a tended program says of itself leaves its container, through a runtime that forwards a word of it."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hooking import GATEKEEPER, PATIENCE
+from runtime import bundle, network
+from shipping.podman import Podman
+
+# Says a status first, so that READY is neither the first nor the only word: the relays read little.
+SAYS_READY = """
+import os, socket, time
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+    sock.connect(os.environ["NOTIFY_SOCKET"].replace("@", chr(0), 1))
+    sock.send(b"STATUS=warming up")
+    sock.send(b"STATUS=open\\nREADY=1")
+time.sleep(2)
+"""
+TENDED = (*GATEKEEPER, "run", "--bypass=a test", "--status=off", "file:///", "--", sys.executable, "-c", SAYS_READY)
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.needs("podman", "runc", "conmon", "catatonit", "ip", "nsenter", "unshare"),
+    pytest.mark.timeout(180),
+]
+
+
+@pytest.fixture(scope="module")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+    """Return podman, in whose namespaces the runtimes run too, with a network for their containers."""
+    with Podman(tmp_path_factory.mktemp("podman")) as podman, network(podman):
+        yield podman
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """Return the socket of a service manager outside."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "manager"))
+        sock.settimeout(PATIENCE)
+        yield sock
+
+
+def ready(manager: socket.socket) -> bool:
+    """Tell whether READY arrives, in a message of its own or as its first line."""
+    while True:
+        said = manager.recv(4096).decode().split("\n")
+        if "READY=1" in said:
+            return said[0] == "READY=1"
+
+
+def test_ready_passes_out_of_runc(podman: Podman, manager: socket.socket, tmp_path: Path) -> None:
+    """Runc and crun pass on the one word that they know."""
+    (tmp_path / "bundle").mkdir()
+    folder = bundle(tmp_path / "bundle", {}, {}, program=TENDED)
+    words = ("runc", f"--root={tmp_path}/state", "run", "--bundle", folder, "tended")
+    inside = podman.inside("env", f"NOTIFY_SOCKET={manager.getsockname()}", *words)
+    with subprocess.Popen(
+        inside, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert ready(manager)
+        said, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, said
