@@ -1,5 +1,7 @@
 """Clients of sd_notify that are not ours, each as a tended command: they are understood, and answered."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +53,29 @@ assert lib.sd_watchdog_enabled(0, ctypes.byref(usec)) == 1 and usec.value == 60_
 assert lib.sd_notify(1, b"RELOADING=1\nMONOTONIC_USEC=7") == 1
 """
 
+GO = """
+package main
+
+import (
+	"os"
+	"time"
+
+	"github.com/coreos/go-systemd/daemon"
+)
+
+func main() {
+	every, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || every != time.Minute {
+		os.Exit(3)
+	}
+	for _, state := range []string{daemon.SdNotifyReady, daemon.SdNotifyWatchdog, daemon.SdNotifyStopping} {
+		if sent, err := daemon.SdNotify(false, state); !sent || err != nil {
+			os.Exit(4)
+		}
+	}
+}
+"""
+
 
 @contextmanager
 def heard(folder: Path, *command: str, status: int = 0, options: tuple[str, ...] = ()) -> Iterator[list[str]]:
@@ -98,6 +123,23 @@ def test_pythons_sdnotify_is_understood(tmp_path: Path) -> None:
     program = "import sdnotify; n = sdnotify.SystemdNotifier(debug=True); n.notify('READY=1'); n.notify('STATUS=tick')"
     with heard(tmp_path, sys.executable, "-c", program) as messages:
         assert messages == ["READY=1", "STATUS=tick"]
+
+
+@pytest.mark.needs("go")
+@pytest.mark.timeout(300)
+def test_go_s_daemon_package_is_understood(tmp_path: Path) -> None:
+    """The package that programs of Go use, as Debian has it: it speaks, and it reads what the watchdog is."""
+    (tmp_path / "client.go").write_text(GO)
+    given = {
+        "GO111MODULE": "off",
+        "GOPATH": "/usr/share/gocode",
+        "GOCACHE": str(tmp_path / "cache"),
+        "CGO_ENABLED": "0",
+    }
+    build = ["go", "build", "-o", tmp_path / "client", tmp_path / "client.go"]
+    subprocess.run(build, env=os.environ | given, check=True, timeout=240)
+    with heard(tmp_path, str(tmp_path / "client"), options=("--watchdog=1m",)) as messages:
+        assert messages == ["READY=1", "WATCHDOG=1", "STOPPING=1"]
 
 
 def test_our_own_client_is_understood(tmp_path: Path) -> None:
