@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import namespace
 import pytest
 from nameserver import Caching, Nameserver, Refusing
 from network import in_a_network, run
@@ -183,9 +184,16 @@ def test_a_single_srv_answer_tells_the_port(listener: int, tmp_path: Path) -> No
         assert asyncio.run(probe.attempt()).state is State.READY
 
 
+@pytest.mark.root
+@pytest.mark.needs("unshare", "ip")
 def test_a_port_that_nothing_tells_is_a_bad_declaration() -> None:
     """Without a port, a variable of this very name, or an answer of DNS, the declaration says how to name one."""
-    problem = asyncio.run(Service.parse("service://no-such-service.invalid", {}).refuted()) or ""
+    script = """
+        import asyncio
+        from gatekeeper.probes.service import Service
+        print(asyncio.run(Service.parse("service://no-such-service.invalid", {}).refuted()))
+    """
+    problem = namespace.run_with_nameserver(script)
     why = "no-such-service.invalid (Name or service not known)"
     assert problem.startswith("has no port, and no NO_SUCH_SERVICE_INVALID_SERVICE_PORT is in the environment: ")
     assert problem.endswith(f"{why}; write {EXAMPLE}")
