@@ -48,7 +48,9 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> Question:
             paths.append(word)
         elif word in ("-v", "--verbose"):
             verbose = True
-        elif name == "--status" and (equals or left):
+        elif word == "--status" and not left:
+            problems.append(Problem(word, "needs a value: write --status=ADDRESS"))
+        elif name == "--status":
             place, text = name, value if equals else left.pop(0)
         else:
             problems.append(Problem(name, f"unknown option{nearest(name, _KNOWN) or _ALL_KNOWN}"))
@@ -99,4 +101,6 @@ def _where(place: str, text: str, problems: list[Problem]) -> Address:
     except BadValueError as error:
         problems.append(Problem(place, str(error)))
         given = ()
+    if text and not given and not problems:
+        problems.append(Problem(place, "is off: name an address at which somebody answers"))
     return given[0] if given else USUAL_STATUS

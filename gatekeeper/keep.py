@@ -4,7 +4,7 @@ Off unless asked for. What is lost makes nobody stop; it changes the answer to w
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from random import uniform
 
 from gatekeeper.model import Dependency, Outcome, Plan, State
@@ -16,8 +16,10 @@ EVERY, AGAIN = 10.0, 1.0
 JITTER = 0.2
 
 
-async def keep(plan: Plan, lost: Callable[[str, Outcome], None], back: Callable[[str], None]) -> None:
-    """Look at every required dependency until cancelled.
+async def keep(
+    plan: Plan, names: Collection[str], lost: Callable[[str, Outcome], None], back: Callable[[str], None]
+) -> None:
+    """Look at the dependencies of these names until cancelled.
 
     ``lost`` is called with a name and what was found when a dependency has not been there for longer than its
     ``stable_for`` and at two looks at least, ``back`` when it is there again.
@@ -25,7 +27,7 @@ async def keep(plan: Plan, lost: Callable[[str, Outcome], None], back: Callable[
     turns = Turns()
     async with asyncio.TaskGroup() as group:
         for dependency in plan.dependencies:
-            if not dependency.optional:
+            if dependency.name in names:
                 group.create_task(_keep(dependency, turns, lost, back))
 
 

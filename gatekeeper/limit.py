@@ -1,7 +1,15 @@
-"""A time limit of something that is tended, on the running event loop's clock. Imports nothing of ours."""
+"""Time limits of what is tended, on the running event loop's clock, and the times that messages hold (sd_notify(3))."""
 
 import asyncio
 from collections.abc import Callable
+
+MICROSECONDS = 1_000_000
+LONGEST = 10 * 365 * 86400.0  # seconds that anybody may ask for
+
+
+def number_of(text: str | None) -> int | None:
+    """Return the number that an assignment holds, None where it holds none."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 20 else None  # noqa: PLR2004 - 64 bits
 
 
 class Limit:

@@ -139,21 +139,30 @@ async def keeping(plan: Plan, whole: Whole, logger: Log, changed: Callable[[], N
         yield
         return
 
-    def lost(name: str, found: Outcome) -> None:
-        whole.lost[name] = found.reason.value
-        logger.say("warning", log.LOST, name=name, reason=found.reason.value, detail=found.detail or None)
+    reports = whole.verdict.dependencies if whole.verdict else ()
+    names = {each.name for each in reports if each.required and each.state is State.READY}  # what was
+    missing: dict[str, str] = {}
+
+    def count() -> None:
+        whole.lost = dict(missing) if not plan.options.any or names <= missing.keys() else {}
         changed()
 
+    def lost(name: str, found: Outcome) -> None:
+        missing[name] = found.reason.value
+        logger.say("warning", log.LOST, name=name, reason=found.reason.value, detail=found.detail or None)
+        count()
+
     def back(name: str) -> None:
-        del whole.lost[name]
+        del missing[name]
         logger.say("info", log.READY, name=name)
-        changed()
+        count()
 
     def ended(task: "asyncio.Future[None]") -> None:
         if not task.cancelled() and (error := task.exception()):  # nothing is known any more: that is not ready
+            names.clear()
             lost("gatekeeper", Outcome(State.WAITING, Reason.NOT_ATTEMPTED, fault_of(error)))
 
-    watching = asyncio.ensure_future(keep(plan, lost, back))
+    watching = asyncio.ensure_future(keep(plan, frozenset(names), lost, back))
     watching.add_done_callback(ended)
     try:
         yield

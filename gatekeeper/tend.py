@@ -16,14 +16,12 @@ from gatekeeper.announce.sdnotify import Notifier
 from gatekeeper.handover.become import Stock
 from gatekeeper.job import Job
 from gatekeeper.lifecycle import Event, Life, Phase, after, event_of
-from gatekeeper.limit import Limit
+from gatekeeper.limit import LONGEST, MICROSECONDS, Limit, number_of
 from gatekeeper.values import shown
 
 KIN_PATIENCE = 5.0  # seconds that processes which the command left behind have for their end, where none were set
 STATUS_AT_MOST_EVERY = 0.1
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-_MICROSECONDS = 1_000_000
-_LONGEST = 10 * 365 * 86400.0
 
 
 class Rules(NamedTuple):
@@ -134,11 +132,11 @@ class Tended:
             self._relay = Relay(None, may_speak=self._may_not_speak, hear=self._hear, note=self._note)
             given["NOTIFY_SOCKET"] = self._relay.address
         if self._rules.watchdog is not None:
-            usec = round(self._rules.watchdog * _MICROSECONDS)
+            usec = round(self._rules.watchdog * MICROSECONDS)
             if environ.get("WATCHDOG_PID", str(os.getpid())) == str(
                 os.getpid()
             ):  # the one outside is to be fed as well
-                usec = min(usec, _number(environ.get("WATCHDOG_USEC")) or usec)
+                usec = min(usec, number_of(environ.get("WATCHDOG_USEC")) or usec)
             given["WATCHDOG_USEC"] = str(usec)
             own.append("WATCHDOG_PID")
         # What was meant for us by our process id is meant for the command (sd_watchdog_enabled(3), sd_listen_fds(3)).
@@ -185,7 +183,7 @@ class Tended:
         """Take a message, part by part in the order that systemd has: who, what state, how much time."""
         if said.get("NOTIFYACCESS") in ("none", "main", "exec", "all"):
             self._access = said["NOTIFYACCESS"]
-        if self._job and (pid := _number(said.get("MAINPID"))) and self._job.is_ours(pid):
+        if self._job and (pid := number_of(said.get("MAINPID"))) and self._job.is_ours(pid):
             self._job.main = pid
         event = event_of(said)
         # A reload that begins while another is going on is news to who asked for it (Type=notify-reload).
@@ -217,17 +215,17 @@ class Tended:
         self._notifier.status(self.status_text)
 
     def _heed_times(self, said: Mapping[str, str]) -> None:
-        if (usec := _number(said.get("WATCHDOG_USEC"))) is not None:
-            self._watchdog_every = usec / _MICROSECONDS or None
+        if (usec := number_of(said.get("WATCHDOG_USEC"))) is not None:
+            self._watchdog_every = usec / MICROSECONDS or None
             if self.life.ready:
                 self._watchdog.arm(self._watchdog_every)
         if said.get("WATCHDOG") == "trigger":
             self._out_of_time("watchdog", None, signal.SIGABRT)
         elif said.get("WATCHDOG") == "1" and self.life.ready:
             self._watchdog.arm(self._watchdog_every)
-        if usec := _number(said.get("EXTEND_TIMEOUT_USEC")):
+        if usec := number_of(said.get("EXTEND_TIMEOUT_USEC")):
             for limit in (self._starting, self._stopping, self._watchdog):
-                limit.put_off(min(usec / _MICROSECONDS, _LONGEST))
+                limit.put_off(min(usec / MICROSECONDS, LONGEST))
 
     def _out_of_time(self, what: str, limit: float | None, number: signal.Signals) -> None:
         """End a command that took too long: a signal, and SIGKILL where it does not heed that in time either."""
@@ -262,7 +260,3 @@ class Tended:
             )
             self._changed(self)
         self._job.kill_all()
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 20 else None  # noqa: PLR2004 - 64 bits

@@ -53,7 +53,7 @@ class Whole:
                 "waited": round(waited, 3),
                 "dependencies": [each.as_dict() for each in self._reports()],
             }
-        return {"phase": self.life.phase.value, "status": self.said, **report}
+        return {"phase": self.life.phase.value, "status": self.said, "lost": self.lost, **report}
 
     def _metrics(self) -> str:
         waited = self.verdict.waited if self.verdict else self.watch.waited if self.watch else 0.0
@@ -62,6 +62,7 @@ class Whole:
             self.life.phase.value,
             [phase.value for phase in Phase],
             is_open=bool(self.verdict),
+            lost=self.lost,
             waited=waited,
         )
 

@@ -78,7 +78,7 @@ FLOW: dict[str, set[str]] = {
     "whole": {"announce.metrics", "announce.status", "decide", "lifecycle", "watch"},
     "keep": {"pace", "turns"},
     "run": {"announce.", "gate", "handover.", "keep", "lifecycle", "log", "signals", "tend", "watch", "whole"},
-    "serve": {"announce.", "gate", "lifecycle", "log", "run", "signals", "whole"},
+    "serve": {"announce.", "gate", "lifecycle", "limit", "log", "run", "signals", "whole"},
     "pages": {"probes", "probes._options", "screen"},
     "demo": set(),
     "__init__": {"declare.line", "gate", "plan"},  # the library face

@@ -3,7 +3,7 @@
 By hand: the client library of Prometheus takes several times as long to load as all of us, for a dozen lines of text.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from gatekeeper.model import State
 from gatekeeper.verdict import Report
@@ -11,7 +11,15 @@ from gatekeeper.verdict import Report
 Sample = tuple[dict[str, str], float]
 
 
-def text(reports: Sequence[Report], phase: str, phases: Iterable[str], *, is_open: bool, waited: float) -> str:
+def text(
+    reports: Sequence[Report],
+    phase: str,
+    phases: Iterable[str],
+    *,
+    is_open: bool,
+    waited: float,
+    lost: Collection[str] = (),
+) -> str:
     """Return the metrics of a gate, ``waited`` seconds old, of its dependencies, and of what is tended behind it."""
     named = [({"name": report.name, "kind": report.kind}, report) for report in reports]
     families: list[tuple[str, str, str, list[Sample]]] = [
@@ -38,8 +46,14 @@ def text(reports: Sequence[Report], phase: str, phases: Iterable[str], *, is_ope
         (
             "gatekeeper_dependency_state",
             "gauge",
-            "Where a dependency stands: 1 for the state that it is in.",
+            "Where a dependency stood at last while the gate was shut: 1 for that state.",
             [({**labels, "state": state.value}, state is report.state) for labels, report in named for state in State],
+        ),
+        (
+            "gatekeeper_dependency_lost",
+            "gauge",
+            "Whether a dependency has been lost since the gate has opened.",
+            [(labels, report.name in lost) for labels, report in named],
         ),
     ]
     return "".join(_family(*family) for family in families)

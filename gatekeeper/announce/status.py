@@ -22,7 +22,7 @@ from gatekeeper.values import BadValueError, duration
 _MOST_READ = 8192
 _PATIENCE = 5.0  # seconds in which a request must have come, or an answer been taken
 _LONGEST_WAIT = 300.0
-_MOST_AT_ONCE = 64
+_MOST_AT_ONCE, _MOST_WAITING = 512, 256  # connections, and those of them that are held until something changes
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
 
@@ -51,6 +51,7 @@ class StatusServer:
         self._paths: list[str] = []
         self._change = asyncio.Event()
         self._busy: set[asyncio.Task[None]] = set()
+        self._waiting = 0
 
     async def listen(self, where: Address) -> None:
         """Listen at an address; raises OSError."""
@@ -103,22 +104,30 @@ class StatusServer:
 
     async def _answer(self, reader: asyncio.StreamReader) -> tuple[int, str, str, bool]:
         """Return status, content type, body, and whether only the head was asked for."""
-        async with asyncio.timeout(_PATIENCE):
-            request = await reader.readuntil(b"\r\n\r\n")
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                request = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.LimitOverrunError:
+            return 400, _TEXT, f"a request has at most {_MOST_READ} bytes\n", False
         lines = request.decode("latin-1").split("\r\n")
         words = lines[0].split(" ")
         if len(words) != 3 or not words[2].startswith("HTTP/1."):  # noqa: PLR2004 - RFC 9112, 3
             return 400, _TEXT, "this is no HTTP request\n", False
         if words[0] not in ("GET", "HEAD"):
             return 405, _TEXT, "ask with GET\n", False
-        target = urlsplit(words[1])
+        try:
+            target = urlsplit(words[1])
+        except ValueError:
+            return 400, _TEXT, "this is no path\n", False
         query = dict(parse_qsl(target.query, keep_blank_values=True))
         accepts = [line for line in map(str.lower, lines[1:]) if line.startswith("accept:")]
         as_json = any("application/json" in line for line in accepts)
-        status, kind, body = await self._found(target.path, query, as_json=as_json)
+        status, kind, body = await self._found(target.path, query, reader, as_json=as_json)
         return status, kind, body, words[0] == "HEAD"
 
-    async def _found(self, path: str, query: Mapping[str, str], *, as_json: bool) -> tuple[int, str, str]:
+    async def _found(
+        self, path: str, query: Mapping[str, str], reader: asyncio.StreamReader, *, as_json: bool
+    ) -> tuple[int, str, str]:
         view = self._look()
         if path == "/metrics":
             return 200, "text/plain; version=0.0.4; charset=utf-8", view.metrics()
@@ -130,8 +139,8 @@ class StatusServer:
                 seconds = min(duration(query["wait"]), _LONGEST_WAIT)
             except BadValueError as error:
                 return 400, _TEXT, f"wait: {error}\n"
-            if query.get("while", now) == now:
-                view = await self._after_change(path, view, seconds)
+            if query.get("while", now) == now and self._waiting < _MOST_WAITING:
+                view = await self._after_change(path, view, seconds, reader)
         answer = view.answers[path]
         status = 200 if answer.yes else 503
         if as_json or "verbose" in query:
@@ -139,14 +148,24 @@ class StatusServer:
             return status, "application/json", json.dumps(told, ensure_ascii=False, indent=2) + "\n"
         return status, _TEXT, answer.why + "\n"
 
-    async def _after_change(self, path: str, view: View, seconds: float) -> View:
-        """Return the view once the answer is another, or after so many seconds as it is."""
-        with suppress(TimeoutError):
+    async def _after_change(self, path: str, view: View, seconds: float, reader: asyncio.StreamReader) -> View:
+        """Return the view once the answer is another, after so many seconds, or when nobody waits for it any more."""
+        gone = asyncio.ensure_future(reader.read(1))
+        self._waiting += 1
+        try:
             async with asyncio.timeout(seconds):
                 while (now := self._look()).answers[path].yes == view.answers[path].yes:
-                    await self._change.wait()
+                    change = asyncio.ensure_future(self._change.wait())
+                    await asyncio.wait({change, gone}, return_when=asyncio.FIRST_COMPLETED)
+                    change.cancel()
+                    if gone.done():
+                        break
                 return now
-        return self._look()
+        except TimeoutError:
+            return self._look()
+        finally:
+            self._waiting -= 1
+            gone.cancel()
 
 
 _TEXT = "text/plain; charset=utf-8"

@@ -5,6 +5,7 @@ that the news comes by itself: this is how one program's readiness reaches those
 """
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -35,6 +36,7 @@ class Notify:
     host: str
     port: int
     want: str = option(one_of(*_PATHS), "what it must be: ready, started or live", default="ready")
+    heard: list[int] = dataclasses.field(default_factory=list, compare=False, repr=False)  # the last answer's status
 
     @classmethod
     def parse(cls, target: str, options: Options) -> Self:
@@ -58,6 +60,7 @@ class Notify:
             status, where = await self._asked(b"")
         except MissError as miss:
             return miss.outcome
+        self.heard[:] = [status]
         if status == _YES:
             return ready(where)
         if status == _NOT_YET:
@@ -71,7 +74,7 @@ class Notify:
     async def news(self) -> None:
         """Return when the answer may be another one, for as long as a request may wait for that."""
         try:
-            status, _ = await self._asked(b"?wait=%ds&while=%d" % (_HELD, _NOT_YET))
+            status, _ = await self._asked(b"?wait=%ds&while=%d" % (_HELD, self.heard[0] if self.heard else _NOT_YET))
         except MissError:  # whoever tended it has gone
             return
         if status not in (_YES, _NOT_YET):

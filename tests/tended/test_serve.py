@@ -69,7 +69,7 @@ def test_the_start_is_held_until_the_gate_is_open(tmp_path: Path) -> None:
         it.hear(b"STOPPING=1")
         it.until("--ready", (1, "stopping: open"))
         it.hear(b"READY=1")  # its container has been started again
-        it.until("--ready", (0, "ready: open"))
+        it.until("--ready", (0, "ready"))
         it.process.send_signal(signal.SIGTERM)
         assert it.process.wait(LIMIT) == 143
 
@@ -92,15 +92,59 @@ def test_a_silent_neighbour_is_not_alive(tmp_path: Path) -> None:
     with serving(tmp_path, "--watchdog=200ms", "file:///") as it:
         it.until("--ready", (1, "starting"))
         it.hear(b"READY=1")
-        it.until("--live", (1, "stopping: its watchdog was silent after 200ms (--watchdog)"))
+        it.until("--live", (1, "stopping: its watchdog was silent after 200ms"))
         it.hear(b"READY=1")
         it.until("--live", (0, "alive"))
+
+
+def test_a_neighbour_may_ask_for_more_time_and_give_up(tmp_path: Path) -> None:
+    """What puts off a limit of a tended command, changes or trips it, does so here."""
+    with serving(tmp_path, "--start-timeout=1s", "--watchdog=1s", "file:///") as it:
+        it.until("--ready", (1, "starting"))
+        it.hear(b"EXTEND_TIMEOUT_USEC=600000000")
+        time.sleep(1.5)  # longer than the start may take
+        assert it.asked("--live") == (0, "alive")
+        it.hear(b"READY=1\nWATCHDOG_USEC=600000000")
+        it.until("--ready", (0, "ready"))
+        time.sleep(1.5)  # longer than it may be silent
+        assert it.asked("--live") == (0, "alive")
+        it.hear(b"WATCHDOG=trigger")
+        it.until("--live", (1, "stopping: it triggered its watchdog"))
+
+
+@pytest.mark.parametrize("path", ["/proc/nowhere/notify.sock", "x" * 200])
+def test_a_socket_that_cannot_be_had_is_told_before_anything_is_probed(path: str, tmp_path: Path) -> None:
+    """A gate that could not keep its word does not open first."""
+    done = subprocess.run(
+        [*GATEKEEPER, "serve", "--status=off", f"--notify-socket={path}", f"--ready-file={tmp_path}/ready", "file:///"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT,
+    )
+    assert done.returncode == 2
+    assert "--notify-socket: " in done.stderr
+    assert "gate.open" not in done.stderr
+    assert not (tmp_path / "ready").exists()
+
+
+def test_what_was_never_there_is_not_lost(tmp_path: Path) -> None:
+    """With --any, it is ready for as long as any of those that opened the gate is there."""
+    one, other, never = (tmp_path / name for name in ("one", "other", "never"))
+    one.touch()
+    words = [f"{path.name}=file://{path} max_interval=50ms" for path in (one, other, never)]
+    with serving(tmp_path, "--any", "--keep-watching", "--notify=ready", *words) as it:
+        it.until("--ready", (0, "ready"))
+        one.unlink()
+        it.until("--ready", (1, "ready, but lost: one (not_found)"))
+        one.touch()
+        it.until("--ready", (0, "ready"))
 
 
 def test_a_neighbour_that_does_not_start(tmp_path: Path) -> None:
     """A start that takes too long is told likewise."""
     with serving(tmp_path, "--start-timeout=200ms", "file:///") as it:
-        it.until("--live", (1, "stopping: no READY=1 after 200ms (--start-timeout)"))
+        it.until("--live", (1, "stopping: not ready after 200ms (--start-timeout)"))
 
 
 @pytest.mark.root

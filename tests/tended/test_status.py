@@ -169,7 +169,8 @@ def test_metrics_are_in_prometheus_words(tmp_path: Path) -> None:
         (b"HEAD /livez HTTP/1.0\r\n\r\n", b"200"),
         (b"rubbish\r\n\r\n", b"400"),
         (b"\xff\xfe\x00 \r\n\r\n", b"400"),
-        (b"GET " + b"x" * 100_000, b""),
+        (b"GET " + b"x" * 100_000, b"400"),
+        (b"GET //[ HTTP/1.1\r\n\r\n", b"400"),
         (b"", b""),
     ],
 )
@@ -196,6 +197,19 @@ def test_silent_clients_keep_nobody_waiting(tmp_path: Path) -> None:
         assert it.asked("/livez") == (200, "alive\n")
         for sock in silent:
             sock.close()
+
+
+def test_those_who_wait_keep_no_probe_waiting(tmp_path: Path) -> None:
+    """A crowd that waits for a change, and one that has gone meanwhile, hold up nobody."""
+    with tended(tmp_path, "file:///") as it:
+        it.until("/readyz", 503)
+        for _ in range(3):
+            crowd = [socket.create_connection(("127.0.0.1", it.port), LIMIT) for _ in range(300)]
+            for sock in crowd:
+                sock.sendall(b"GET /readyz?wait=300s HTTP/1.1\r\n\r\n")
+            assert it.asked("/livez") == (200, "alive\n")
+            for sock in crowd:
+                sock.close()
 
 
 def test_an_address_that_cannot_be_had_is_a_bad_declaration(tmp_path: Path) -> None:
@@ -251,6 +265,8 @@ def test_nobody_there_is_no(tmp_path: Path) -> None:
     [
         (["--redy"], "gatekeeper: --redy: unknown option; did you mean --ready?"),
         (["--ready", "--live"], "gatekeeper: --live: and --ready are two questions: ask one"),
+        (["--status"], "gatekeeper: --status: needs a value: write --status=ADDRESS"),
+        (["--status=off"], "gatekeeper: --status: is off: name an address at which somebody answers"),
         (["--status=here"], "gatekeeper: --status: 'here' is no address: write unix:/PATH, :PORT or HOST:PORT"),
     ],
 )
