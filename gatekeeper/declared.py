@@ -10,7 +10,7 @@ from typing import NamedTuple
 from gatekeeper.announce import files
 from gatekeeper.declaration import BadDeclarationError, Problem, Source
 from gatekeeper.declare.argv import parse_arguments
-from gatekeeper.declare.sources import gather
+from gatekeeper.declare.sources import Reader, gather
 from gatekeeper.model import GateOptions, Plan
 from gatekeeper.options import OF_THE_TENDED, spelled, variable
 from gatekeeper.plan import make_plan
@@ -29,11 +29,12 @@ def declared(
     given: Collection[int] = (),
     annotations: Source | None = None,
     found: Iterable[Problem] = (),
+    read_for_annotations: Reader | None = None,
 ) -> Declared:
     """Return what the arguments of one of our commands declare; raises `BadDeclarationError`.
 
     ``given`` are the descriptors that the process was given, ``annotations`` what those of a container declare, and
-    ``found`` what is wrong with them.
+    ``found`` what is wrong with them; a plan file that they name is read by ``read_for_annotations``.
     """
     problems = list(found)
     arguments = parse_arguments(argv, problems, os.environ)
@@ -49,7 +50,7 @@ def declared(
             for given in arguments.source.settings
             if given.key in OF_THE_TENDED
         ]
-    sources = gather(arguments.source, os.environ, problems, annotations)
+    sources = gather(arguments.source, os.environ, problems, annotations, read_for_annotations)
     plan = make_plan(sources, problems)
     problems = _unusable(plan.options, given)
     if command_name == "run":

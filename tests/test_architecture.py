@@ -87,7 +87,7 @@ FLOW: dict[str, set[str]] = {
     "hook.bundle": set(),
     "hook.enter": {"hook.bundle", "hook.state"},
     "hook.confined": {"probes", "probes._options"},  # what a kind reaches only the kind knows
-    "hook.called": {"declare.argv", "declare.pod", "declared", "hook."},
+    "hook.called": {"declare.argv", "declare.file", "declare.pod", "declare.sources", "declared", "hook."},
     "asked": {"announce.", "declared", "demo", "exits", "gate", "log", "pages", "probes", "signals"},
     "notify": {"announce.sdnotify"},
     "ask": set(),

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gatekeeper.declaration import Given, Problem, Source
 from gatekeeper.declare.environ import dependencies_of
@@ -19,17 +19,30 @@ def our_variables() -> frozenset[str]:
     return frozenset(variable(key) for key in (*GATE, DEPENDENCIES))
 
 
+Reader = Callable[[str, list[Problem]], Source | None]
+
+
 def gather(
-    arguments: Source, environ: Mapping[str, str], problems: list[Problem], annotations: Source | None = None
+    arguments: Source,
+    environ: Mapping[str, str],
+    problems: list[Problem],
+    annotations: Source | None = None,
+    read_for_annotations: Reader | None = None,
 ) -> list[Source]:
-    """Return the sources, highest first; reads the plan file that the highest of them names."""
+    """Return the sources, highest first; reads the plan file that the highest of them names.
+
+    One that annotations name is read by ``read_for_annotations``, where that is given: whose they are may differ.
+    """
     sources = [arguments, _environment(environ, problems), *([annotations] if annotations else [])]
     for source in tuple(sources):
         named = [given.values[-1] for given in source.settings if given.key == "file" and given.values]
         if named and named[0]:
             from gatekeeper.declare.file import read_plan  # noqa: PLC0415 - parsers are loaded for a file only
 
-            plan = read_plan(named[0], sys.stdin.buffer if sys.stdin else None, problems, environ)
+            if source is annotations and read_for_annotations:
+                plan = read_for_annotations(named[0], problems)
+            else:
+                plan = read_plan(named[0], sys.stdin.buffer if sys.stdin else None, problems, environ)
             if plan:
                 others = (given.place for given in plan.settings if given.key == "file")
                 problems.extend(Problem(place, "a plan file names no other: write all into one") for place in others)

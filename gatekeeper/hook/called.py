@@ -9,9 +9,11 @@ import time
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from gatekeeper.declaration import BadDeclarationError, Problem
+from gatekeeper.declaration import BadDeclarationError, Problem, Source
 from gatekeeper.declare.argv import parse_arguments
+from gatekeeper.declare.file import read_plan
 from gatekeeper.declare.pod import are_ours, of_annotations
+from gatekeeper.declare.sources import Reader
 from gatekeeper.declared import declared
 from gatekeeper.hook.bundle import Bundle, read_bundle
 from gatekeeper.hook.confined import TRUST, confined
@@ -58,11 +60,31 @@ def called(argv: Sequence[str], given: Collection[int]) -> Called | None:
 def _planned(argv: Sequence[str], given: Collection[int], state: State, bundle: Bundle | None) -> Plan:
     problems: list[Problem] = []
     source = of_annotations(state.annotations, problems, bundle.environ if bundle else os.environ)
+    named = None
     if bundle and TRUST not in argv:
         source = confined(source, problems)
-    plan = declared("hook", _without_trust(argv), given, source, problems).plan
+        named = _reader(bundle)
+    plan = declared("hook", _without_trust(argv), given, source, problems, named).plan
     assert plan, "who wants help calls no hook"  # noqa: S101 - see gatekeeper.cli
     return plan
+
+
+def _reader(bundle: Bundle) -> Reader:
+    """Return what reads a plan file that annotations name: it may ask for no more than they may themselves.
+
+    What is wrong with it is not told in its own words: any file of the host may be named, and who annotated reads them.
+    """
+
+    def read(path: str, problems: list[Problem]) -> Source | None:
+        found: list[Problem] = []
+        plan = read_plan(path, None, found, bundle.environ)
+        if plan and not found:
+            return confined(plan, problems)
+        why = "is no plan file that can be used; on this machine, gatekeeper plan --file says what is wrong with it"
+        problems.append(Problem("dev.gatekeeper/file", why))
+        return None
+
+    return read
 
 
 def _without_trust(argv: Sequence[str]) -> list[str]:

@@ -93,6 +93,35 @@ def test_annotations_may_not_command_the_runtime(made: Made, tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "there"]
 
 
+def test_a_plan_that_annotations_name_counts(made: Made, tmp_path: Path) -> None:
+    """Its dependencies are waited for over the container's network, with the container's variables."""
+    plan = tmp_path / "plan.yaml"
+    there = f"tcp://127.0.0.9:{made.port}"
+    plan.write_text(f"dependencies:\n  in-plan: tcp://${{HOST}}:{made.port}\n")
+    done = hook(made.state(there, file=str(plan)))
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 ready" in done.stderr
+    plan.write_text("dependencies:\n  in-plan: tcp://127.0.0.9:1\n")
+    done = hook(made.state(there, file=str(plan), timeout="300ms"))
+    assert done.returncode == 124, done.stderr
+
+
+def test_a_plan_that_annotations_name_may_ask_for_no_more_than_they(made: Made, tmp_path: Path) -> None:
+    """Neither commands nor files of the host, and what else such a file holds is not told."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(f"report: {tmp_path}/report\ndependencies:\n  x: \"exec:'touch {tmp_path}/there'\"\n")
+    done = hook(made.state("", file=str(plan)))
+    assert done.returncode == 2
+    assert "exec would look at the host" in done.stderr
+    assert "would be a file of the host" in done.stderr
+    plan.write_text("dependencies: hunter2\nother: [hunter2\n")
+    done = hook(made.state(f"tcp://127.0.0.9:{made.port}", file=str(plan)))
+    assert done.returncode == 2
+    assert "dev.gatekeeper/file: is no plan file" in done.stderr
+    assert "hunter2" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.yaml"]
+
+
 @pytest.mark.parametrize("capability", ["sys_admin", "sys_ptrace"])
 def test_where_the_way_is_barred_it_stays_shut(made: Made, capability: str) -> None:
     """Without the right to enter, nothing is probed from outside: the hook says which right it lacks."""
