@@ -29,6 +29,11 @@ MARGIN = 1.0  # seconds for leaving before the runtime kills us, a quarter of it
 _SANDBOX = {("io.kubernetes.cri-o.ContainerType", "sandbox"), ("io.kubernetes.cri.container-type", "sandbox")}
 _LEAST = 0.05  # seconds; what is there at the first attempt may still be seen
 
+_UNUSABLE = (
+    "is no plan file that can be used, or asks for more than annotations may; on this machine, gatekeeper plan --file "
+    f"says what is wrong with it, and {TRUST} in the hook's args allows everything"
+)
+
 
 class Called(NamedTuple):
     """What is to be done: a plan, and on whose side; ``bundle`` is None where its files are in their places."""
@@ -60,29 +65,51 @@ def called(argv: Sequence[str], given: Collection[int]) -> Called | None:
 def _planned(argv: Sequence[str], given: Collection[int], state: State, bundle: Bundle | None) -> Plan:
     problems: list[Problem] = []
     source = of_annotations(state.annotations, problems, bundle.environ if bundle else os.environ)
-    named = None
+    words = _without_trust(argv)
     if bundle and TRUST not in argv:
-        source = confined(source, problems)
-        named = _reader(bundle)
-    plan = declared("hook", _without_trust(argv), given, source, problems, named).plan
+        plan = _confided(words, given, confined(source, problems), problems, bundle)
+    else:
+        plan = declared("hook", words, given, source, problems).plan
     assert plan, "who wants help calls no hook"  # noqa: S101 - see gatekeeper.cli
     return plan
 
 
-def _reader(bundle: Bundle) -> Reader:
-    """Return what reads a plan file that annotations name: it may ask for no more than they may themselves.
+def _confided(
+    argv: Sequence[str], given: Collection[int], source: Source, problems: Sequence[Problem], bundle: Bundle
+) -> Plan | None:
+    """Return the plan of annotations that are not trusted, and of the plan file that they may name.
 
-    What is wrong with it is not told in its own words: any file of the host may be named, and who annotated reads them.
+    Any file of the host may be named, and whoever annotated reads what is told: so it is only what is told without that
+    file as well, and otherwise that it cannot be used.
     """
+    read: list[str] = []
+
+    def unseen(path: str, _: list[Problem]) -> Source:
+        read.append(path)
+        return Source()
+
+    try:
+        return declared("hook", argv, given, source, problems, _reader(bundle)).plan
+    except BadDeclarationError as error:
+        found = error.problems
+    try:
+        declared("hook", argv, given, source, problems, unseen)
+        told: tuple[Problem, ...] = ()
+        options = GateOptions()
+    except BadDeclarationError as error:
+        told, options = error.problems, error.options or GateOptions()
+    own = [problem for problem in found if problem in told]
+    if read and len(own) < len(found):
+        own.append(Problem("dev.gatekeeper/file", _UNUSABLE))
+    raise BadDeclarationError(own, options)
+
+
+def _reader(bundle: Bundle) -> Reader:
+    """Return what reads a plan file that annotations name: it may ask for no more than they may themselves."""
 
     def read(path: str, problems: list[Problem]) -> Source | None:
-        found: list[Problem] = []
-        plan = read_plan(path, None, found, bundle.environ)
-        if plan and not found:
-            return confined(plan, problems)
-        why = "is no plan file that can be used; on this machine, gatekeeper plan --file says what is wrong with it"
-        problems.append(Problem("dev.gatekeeper/file", why))
-        return None
+        plan = read_plan(path, None, problems, bundle.environ)
+        return confined(plan, problems) if plan else None
 
     return read
 

@@ -112,14 +112,51 @@ def test_a_plan_that_annotations_name_may_ask_for_no_more_than_they(made: Made, 
     plan.write_text(f"report: {tmp_path}/report\ndependencies:\n  x: \"exec:'touch {tmp_path}/there'\"\n")
     done = hook(made.state("", file=str(plan)))
     assert done.returncode == 2
-    assert "exec would look at the host" in done.stderr
-    assert "would be a file of the host" in done.stderr
+    assert "dev.gatekeeper/file: is no plan file that can be used, or asks for more" in done.stderr
+    assert "exec" not in done.stderr
     plan.write_text("dependencies: hunter2\nother: [hunter2\n")
     done = hook(made.state(f"tcp://127.0.0.9:{made.port}", file=str(plan)))
     assert done.returncode == 2
     assert "dev.gatekeeper/file: is no plan file" in done.stderr
     assert "hunter2" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["plan.yaml"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "timeout: hunter2\ndependencies: {}\n",
+        "interval: 9s\nmax_interval: 8s\nhunter2: 1\n",
+        "dependencies: {hunter2: 'tcp://127.0.0.9:hunter2'}\n",
+        "dependencies: {db: 'hunter2://127.0.0.9:1'}\n",
+        "dependencies: {db: {target: 'tcp://127.0.0.9:1', after: hunter2}}\n",
+        "dependencies: {hunter2s: 'tcp://127.0.0.9:1'}\n",
+        "dependencies: {hunter2: 'file:///x'}\n",
+        "file: hunter2\n",
+        "hunter2",
+    ],
+)
+def test_nothing_is_quoted_of_a_file_that_annotations_name(made: Made, tmp_path: Path, text: str) -> None:
+    """Its values and names are not told, whatever is wrong with it; what is wrong with the annotations is."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(text)
+    done = hook(made.state(f"x=tcp://127.0.0.9:{made.port} after=hunter\ny=tcp://a:99999", file=str(plan)))
+    assert done.returncode == 2
+    assert "hunter2" not in done.stderr
+    assert "'99999' is no port" in done.stderr
+    assert done.stderr.count("dev.gatekeeper/file: is no plan file that can be used") == 1
+
+
+def test_a_file_that_is_named_in_vain_tells_no_more_than_a_bad_one(made: Made, tmp_path: Path) -> None:
+    """Whether it is there is not told either, and good annotations are not complained of."""
+    told = set()
+    for name in ("bad.yaml", "none.yaml"):
+        (tmp_path / "bad.yaml").write_text("timeout: hunter2\n")
+        done = hook(made.state(f"x=tcp://127.0.0.9:{made.port}", file=str(tmp_path / name)))
+        assert done.returncode == 2
+        told.add(done.stderr)
+    (same,) = told
+    assert same.count("\n") == 2
 
 
 @pytest.mark.parametrize("capability", ["sys_admin", "sys_ptrace"])
