@@ -8,9 +8,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from gatekeeper.announce import files
-from gatekeeper.declaration import BadDeclarationError, Problem, Source
+from gatekeeper.declaration import BadDeclarationError, Given, Problem, Source
 from gatekeeper.declare.argv import parse_arguments
+from gatekeeper.declare.line import read_value
 from gatekeeper.declare.sources import Reader, gather
+from gatekeeper.declare.substitute import Surroundings
 from gatekeeper.model import GateOptions, Plan
 from gatekeeper.options import OF_THE_TENDED, spelled, variable
 from gatekeeper.plan import make_plan
@@ -37,7 +39,9 @@ def declared(
     ``found`` what is wrong with them; a plan file that they name is read by ``read_for_annotations``.
     """
     problems = list(found)
-    arguments = parse_arguments(argv, problems, os.environ)
+    # A hook may run where the files are those of the host, and is told the annotations.
+    environ = os.environ if command_name == "hook" else surroundings(argv)
+    arguments = parse_arguments(argv, problems, environ)
     if arguments.wants_help:
         return Declared(None, None)
     if arguments.command is not None and command_name not in ("wait", "run"):
@@ -50,7 +54,10 @@ def declared(
             for given in arguments.source.settings
             if given.key in OF_THE_TENDED
         ]
-    sources = gather(arguments.source, os.environ, problems, annotations, read_for_annotations)
+    if command_name == "hook":
+        told = "a hook is told the annotations by its runtime: leave it out"
+        problems += [Problem(given.place, told) for given in arguments.source.settings if given.key == "pod_info"]
+    sources = gather(arguments.source, environ, problems, annotations, read_for_annotations)
     plan = make_plan(sources, problems)
     problems = _unusable(plan.options, given)
     if command_name == "run":
@@ -58,6 +65,20 @@ def declared(
     if problems:
         raise BadDeclarationError(problems, plan.options)
     return Declared(plan, arguments.command)
+
+
+def surroundings(argv: Sequence[str]) -> Surroundings:
+    """Return our environment with the pod that we run in; nothing of that is read before it is asked for."""
+
+    def named() -> Given | None:
+        settings = parse_arguments(argv, [], os.environ).source.settings
+        given = [each for each in settings if each.key == "pod_info" and each.values]
+        place = variable("pod_info")
+        if not given and (text := os.environ.get(place)) and (read := read_value(text, place, [], os.environ)):
+            given = [Given("pod_info", (read,), place)]
+        return given[-1] if given else None
+
+    return Surroundings(os.environ, named)
 
 
 def glimpse(argv: Sequence[str], environ: Mapping[str, str]) -> GateOptions:

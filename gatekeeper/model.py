@@ -206,6 +206,7 @@ class GateOptions(NamedTuple):
     watchdog: float | None = None
     status: tuple[Address, ...] | None = None
     keep_watching: bool = False
+    pod_info: str | None = None
     notify_socket: str = "/run/gatekeeper/notify.sock"
     notify_uid: tuple[int, ...] = ()
     notify_access: str = "all"

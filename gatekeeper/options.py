@@ -103,6 +103,7 @@ GATE: dict[str, GateOption] = {
     "watchdog": _gate(limit, "COMMAND is ended when it is silent (WATCHDOG=1) for so long; 0 = off", "D", "0"),
     "status": _gate(addresses, "where to tell how it stands: unix:/PATH, :PORT, HOST:PORT, off", "ADDRESS", "auto"),
     "keep_watching": _gate(flag, "go on looking at the dependencies behind the open gate", default="off"),
+    "pod_info": _gate(not_empty, "downward API volume with the pod's annotations", "DIR", "/etc/podinfo if there"),
     "notify_socket": _gate(not_empty, "serve: where the neighbour speaks", "PATH", USUAL_NOTIFY_SOCKET),
     "notify_uid": _gate(
         many(whole(0, 2**32 - 2)), "serve: users that may speak besides root and our own", "UID", "none"

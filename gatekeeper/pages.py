@@ -64,7 +64,7 @@ def help_page(command: str | None = None) -> str:
     rows = [
         ["  " + _option(key), f"{row.option.help} [{defaults[key]}]"]
         for key, row in GATE.items()
-        if key not in left_out
+        if key not in left_out and (key, command) != ("pod_info", "hook")
     ]
     usage, text = USAGE[command]
     more = _ANNOTATIONS if command == "hook" else ""

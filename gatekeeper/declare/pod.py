@@ -3,7 +3,7 @@
 Is given the annotations, reads none. Those of others are none of our business.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from gatekeeper.declaration import Declaration, Given, Problem, Source
 from gatekeeper.declare.environ import dependencies_of
@@ -13,7 +13,9 @@ from gatekeeper.values import nearest, quoted
 
 ANNOTATION = "dev.gatekeeper/"
 # What only whoever starts the process can mean: its service manager, a descriptor of its own, a page of its own.
-_NOT_HERE = (*OF_THE_TENDED, "notify", "notify_fd", "output")
+_NOT_HERE = (*OF_THE_TENDED, "notify", "notify_fd", "output", "pod_info")
+# In the pod itself they are its author's words, as its variables are; a descriptor is not, nor where they are read.
+NOT_INSIDE = ("notify_fd", "output", "pod_info")
 
 
 def annotation(key: str) -> str:
@@ -27,12 +29,15 @@ def are_ours(annotations: Iterable[tuple[str, str]]) -> bool:
 
 
 def of_annotations(
-    annotations: Iterable[tuple[str, str]], problems: list[Problem], environ: Mapping[str, str] | None
+    annotations: Iterable[tuple[str, str]],
+    problems: list[Problem],
+    environ: Mapping[str, str] | None,
+    refused: Collection[str] = _NOT_HERE,
 ) -> Source:
     """Return what annotations declare; every problem is added to the problems.
 
     With ``environ``, references are replaced from there: the environment of the container, not that of the runtime. An
-    empty annotation is as good as none, as an empty variable is.
+    empty annotation is as good as none, as an empty variable is. The ``refused`` options are no annotation's to say.
     """
     settings: dict[str, Given] = {}
     dependencies: tuple[Declaration, ...] = ()
@@ -48,15 +53,15 @@ def of_annotations(
         seen[key] = place
         if key == DEPENDENCIES:
             dependencies = dependencies_of(value, problems, environ, place)
-        elif key not in GATE or key in _NOT_HERE:
-            problems.append(Problem(place, _unknown(key)))
+        elif key not in GATE or key in refused:
+            problems.append(Problem(place, _unknown(key, refused)))
         elif value and (read := read_value(value, place, problems, environ)):
             settings[key] = Given(key, (read,), place)
     return Source(tuple(settings.values()), dependencies)
 
 
-def _unknown(key: str) -> str:
+def _unknown(key: str, refused: Collection[str]) -> str:
     if key in GATE:
-        return "means nothing to a hook: remove it"
-    known = [annotation(each) for each in (DEPENDENCIES, *GATE) if each not in _NOT_HERE]
+        return f"means nothing {'to a hook' if refused is _NOT_HERE else 'in an annotation'}: remove it"
+    known = [annotation(each) for each in (DEPENDENCIES, *GATE) if each not in refused]
     return f"unknown annotation{nearest(annotation(key), known) or '; known are ' + ', '.join(known)}"

@@ -1,5 +1,6 @@
 """All places that declare something, highest first: arguments, environment, annotations, plan file."""
 
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -7,6 +8,7 @@ from collections.abc import Callable, Mapping
 from gatekeeper.declaration import Given, Problem, Source
 from gatekeeper.declare.environ import dependencies_of
 from gatekeeper.declare.line import read_value
+from gatekeeper.declare.substitute import PODINFO, Surroundings
 from gatekeeper.options import DEPENDENCIES, GATE, PREFIX, variable
 from gatekeeper.values import nearest, quoted
 
@@ -31,9 +33,15 @@ def gather(
 ) -> list[Source]:
     """Return the sources, highest first; reads the plan file that the highest of them names.
 
+    In the pod itself, annotations that nobody has given are read from its downward API volume.
+
     One that annotations name is read by ``read_for_annotations``, where that is given: whose they are may differ.
     """
-    sources = [arguments, _environment(environ, problems), *([annotations] if annotations else [])]
+    sources = [arguments, _environment(environ, problems)]
+    if annotations is None and isinstance(environ, Surroundings):
+        annotations = _annotations(sources, environ, problems)
+    if annotations:
+        sources.append(annotations)
     for source in tuple(sources):
         named = [given.values[-1] for given in source.settings if given.key == "file" and given.values]
         if named and named[0]:
@@ -49,6 +57,16 @@ def gather(
                 sources.append(plan)
             break
     return sources
+
+
+def _annotations(sources: list[Source], environ: Surroundings, problems: list[Problem]) -> Source | None:
+    """Return what the annotations of our pod declare, where a volume tells them."""
+    named = any(given.key == "pod_info" for source in sources for given in source.settings)
+    if not named and not os.path.isdir(PODINFO):
+        return None
+    from gatekeeper.declare.pod import NOT_INSIDE, of_annotations  # noqa: PLC0415 - loaded where there is a volume
+
+    return of_annotations(environ.pod.annotations(problems), problems, environ, NOT_INSIDE)
 
 
 def _environment(environ: Mapping[str, str], problems: list[Problem]) -> Source:

@@ -1,18 +1,48 @@
 """References in a text: ``${NAME}``, ``${NAME:-fallback}`` and ``$(NAME)`` replaced from the environment.
 
+``${$.metadata.name}`` and the other paths of the downward API are replaced from the pod, as far as that is known.
+
 Works on words that are already split, so that a value never becomes syntax, and replaces once: what came out of a
 variable is not read again. Messages name variables and never show a value or a fallback.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from gatekeeper.declaration import Problem
+from gatekeeper.declaration import Given, Problem
 from gatekeeper.values import quoted
+
+if TYPE_CHECKING:
+    from gatekeeper.declare.downward import Api, Pod
+
+PODINFO = "/etc/podinfo"  # where the Kubernetes documentation mounts a downward API volume
 
 _REFERENCE = re.compile(r"\$(?:(\$)|\{([^{}]*)\}|\(([^()]*)\)|[{(])")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _KUBELET_NAME = re.compile(r"[A-Za-z_.-][A-Za-z0-9_.-]*", re.ASCII)
+
+_PATH = re.compile(r"(?:\$\.?)?((?:metadata|spec|status|limits|requests)\..*)", re.DOTALL)
+
+
+class Surroundings(dict[str, str]):
+    """The environment of a process that runs in the pod itself: the files around it tell of the pod."""
+
+    def __init__(
+        self, variables: Mapping[str, str], named: Callable[[], Given | None], api: "Api | None" = None
+    ) -> None:
+        """Take the variables, what says which option names the folder, and what asks the API server for the pod."""
+        super().__init__(variables)
+        self._named = named
+        self._api = api
+
+    @cached_property
+    def pod(self) -> "Pod":
+        """The pod, read when it is asked for something."""
+        from gatekeeper.declare.downward import Pod  # noqa: PLC0415 - most runs refer to no field
+
+        return Pod(self, self._named(), self._api)
 
 
 def substitute(text: str, environ: Mapping[str, str], place: str, problems: list[Problem]) -> str:
@@ -44,7 +74,8 @@ class _UnresolvedError(Exception):
 
 def _braced(inside: str, environ: Mapping[str, str]) -> str:
     name, separator, fallback = inside.partition(":-")
-    _refuse_pod_paths(inside)
+    if inside.startswith("$") or _PATH.fullmatch(name):
+        return _of_pod(name, fallback.replace("$$", "$") if separator else None, environ)
     if not _NAME.fullmatch(name):
         message = "${…} holds no name of a variable: write ${NAME} or ${NAME:-fallback}, and $${ for a plain ${"
         raise _UnresolvedError(message)
@@ -57,7 +88,9 @@ def _braced(inside: str, environ: Mapping[str, str]) -> str:
 
 
 def _bracketed(name: str, environ: Mapping[str, str]) -> str:
-    _refuse_pod_paths(name)
+    if name.startswith("$"):
+        message = f"$({quoted(name)[1:-1]}): the paths of the downward API stand in braces: write ${{$.metadata.name}}"
+        raise _UnresolvedError(message)
     if not _KUBELET_NAME.fullmatch(name):
         message = "$(…) holds no name of a variable: no shell runs here; write $(NAME), and $$( for a plain $("
         raise _UnresolvedError(message)
@@ -70,13 +103,26 @@ def _bracketed(name: str, environ: Mapping[str, str]) -> str:
     return environ[name]
 
 
-def _refuse_pod_paths(inside: str) -> None:
-    if inside.startswith("$"):
-        message = (
-            f"${{{quoted(inside)[1:-1]}}}: paths of the downward API are not available here; "
-            "pass the field in a variable (fieldRef) and write ${NAME}"
-        )
+def _of_pod(written: str, fallback: str | None, environ: Mapping[str, str]) -> str:
+    from gatekeeper.declare import downward  # noqa: PLC0415 - most texts refer to no field
+    from gatekeeper.values import nearest  # noqa: PLC0415 - as above
+
+    match = _PATH.fullmatch(written)
+    path = match[1] if match else written.lstrip("$.")
+    shown = f"${{{quoted(written)[1:-1]}}}"
+    if not downward.known(path):
+        paths = [*downward.FIELDS, "metadata.labels['KEY']", "metadata.annotations['KEY']"]
+        hint = nearest(path, paths) or f"; known are {', '.join(paths)}"
+        message = f"{shown} is no path of the downward API{hint}"
         raise _UnresolvedError(message)
+    try:
+        told = environ.pod.field(path) if isinstance(environ, Surroundings) else downward.outside(path, environ)
+    except downward.NoFieldError as error:
+        if fallback is None:
+            message = f"{shown}: {error}"
+            raise _UnresolvedError(message) from None
+        return fallback
+    return told or fallback or ""
 
 
 def _unclosed(opening: str) -> str:

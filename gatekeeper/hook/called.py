@@ -14,7 +14,7 @@ from gatekeeper.declare.argv import parse_arguments
 from gatekeeper.declare.file import read_plan
 from gatekeeper.declare.pod import are_ours, of_annotations
 from gatekeeper.declare.sources import Reader
-from gatekeeper.declared import declared
+from gatekeeper.declared import declared, surroundings
 from gatekeeper.hook.bundle import Bundle, read_bundle
 from gatekeeper.hook.confined import TRUST, confined
 from gatekeeper.hook.enter import Side, side_of
@@ -64,7 +64,9 @@ def called(argv: Sequence[str], given: Collection[int]) -> Called | None:
 
 def _planned(argv: Sequence[str], given: Collection[int], state: State, bundle: Bundle | None) -> Plan:
     problems: list[Problem] = []
-    source = of_annotations(state.annotations, problems, bundle.environ if bundle else os.environ)
+    # Outside of the container, the files around us are those of the host, and tell nothing of the pod.
+    environ = bundle.environ if bundle else surroundings(())
+    source = of_annotations(state.annotations, problems, environ)
     words = _without_trust(argv)
     if bundle and TRUST not in argv:
         plan = _confided(words, given, confined(source, problems), problems, bundle)

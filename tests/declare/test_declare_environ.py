@@ -41,7 +41,9 @@ NO_SERVICE = (
     "set it, or name a Service by DNS"
 )
 NO_NAME = "${…} holds no name of a variable: write ${NAME} or ${NAME:-fallback}, and $${ for a plain ${"
-POD = "paths of the downward API are not available here; pass the field in a variable (fieldRef) and write ${NAME}"
+POD = "for a hook only variables tell fields of the pod"
+PASS = "pass it in one, or write a :-fallback"
+NAMES = " (POD_NAMESPACE, MY_POD_NAMESPACE, METADATA_NAMESPACE)"
 
 
 @pytest.mark.parametrize(
@@ -58,8 +60,8 @@ POD = "paths of the downward API are not available here; pass the field in a var
         ("$(date +%s)", "$(…) holds no name of a variable: no shell runs here; write $(NAME), and $$( for a plain $("),
         ("${A", OPEN.format("${", "}")),
         ("$(A", OPEN.format("$(", ")")),
-        ("${$.metadata.namespace}", "${$.metadata.namespace}: " + POD),
-        ("${$.metadata.labels['k']}", "${$.metadata.labels['k']}: " + POD),
+        ("${$.metadata.namespace}", f"${{$.metadata.namespace}}: {POD}{NAMES}: {PASS}"),
+        ("${$.metadata.labels['k']}", f"${{$.metadata.labels['k']}}: {POD}: {PASS}"),
     ],
 )
 def test_a_reference_that_cannot_be_replaced_is_told(text: str, message: str) -> None:

@@ -80,6 +80,19 @@ def test_what_only_the_host_knows_is_not_there(made: Made) -> None:
     assert "ONLY_HERE is not set" in done.stderr
 
 
+def test_fields_of_the_pod_are_not_read_from_the_host(made: Made, tmp_path: Path) -> None:
+    """Outside of the container neither a folder nor a variable of the host tells a field of the pod."""
+    (tmp_path / "name").write_text("host")
+    (tmp_path / "annotations").write_text('dev.gatekeeper/timeout="nonsense"')
+    there = {"GATEKEEPER_POD_INFO": str(tmp_path), "POD_NAME": "host"}
+    done = hook(made.state("db=tcp://${$.metadata.name}:1"), env=there)
+    assert done.returncode == 2
+    assert "${$.metadata.name}: for a hook only variables tell fields of the pod (POD_NAME" in done.stderr
+    assert "nonsense" not in done.stderr
+    done = hook(made.state(f"db=tcp://${{$.metadata.name:-127.0.0.9}}:{made.port}"), env=there)
+    assert done.returncode == 0, done.stderr
+
+
 def test_annotations_may_not_command_the_runtime(made: Made, tmp_path: Path) -> None:
     """A command in an annotation is refused on the runtime's side, unless whoever installed the hook allows it."""
     there = tmp_path / "there"

@@ -1,0 +1,106 @@
+"""The example whose declarations stand in annotations, and what docs/downward-api.md says."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gatekeeper.declare.downward import FIELDS
+
+from .podman import Podman
+from .test_kubernetes import forbidden
+
+
+@pytest.fixture
+def template(root: Path) -> Any:
+    """Return the template of the example's pods."""
+    return yaml.safe_load((root / "examples/kubernetes/annotations.yaml").read_text())["spec"]["template"]
+
+
+def quoted(text: str) -> str:
+    """Return a text as the kubelet quotes it; for these texts, JSON and Go agree."""
+    return json.dumps(text)
+
+
+def mounted(folder: Path, template: Any) -> Path:
+    """Fill a folder as the kubelet fills the volume of the example: a folder of this moment behind a link."""
+    metadata = template["metadata"]
+    (moment := folder / "..2026_01_02").mkdir(parents=True)
+    for item in template["spec"]["volumes"][0]["downwardAPI"]["items"]:
+        field = item["fieldRef"]["fieldPath"].removeprefix("metadata.")
+        value = {"namespace": "shops"}.get(field) or metadata[field]
+        lines = [f"{key}={quoted(text)}" for key, text in value.items()] if isinstance(value, dict) else [value]
+        (moment / item["path"]).write_text("\n".join(lines))
+        (folder / item["path"]).symlink_to(f"..data/{item['path']}")
+    (folder / "..data").symlink_to(moment.name)
+    for path in (folder, moment):
+        path.chmod(0o755)
+    return folder
+
+
+def test_the_example_is_restricted_and_mounts_what_it_has(template: Any) -> None:
+    """The Restricted profile lets it in, and the gate, and nobody else, has the volume where it is looked for."""
+    pod = template["spec"]
+    assert forbidden(pod) == []
+    (volume,), (gate,), (shop,) = pod["volumes"], pod["initContainers"], pod["containers"]
+    assert gate["volumeMounts"] == [{"name": volume["name"], "mountPath": "/etc/podinfo", "readOnly": True}]
+    assert "volumeMounts" not in shop
+    fields = {"metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"}
+    assert {item["fieldRef"]["fieldPath"] for item in volume["downwardAPI"]["items"]} <= fields  # all a volume has
+
+
+def test_the_annotations_of_the_example_are_understood(template: Any, tmp_path: Path) -> None:
+    """Fields are replaced, and what holds the start is what the annotations say."""
+    folder = mounted(tmp_path / "podinfo", template)
+    command = [sys.executable, "-m", "gatekeeper", "plan", "--output=json", f"--pod-info={folder}"]
+    told = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    assert [(each["name"], each["target"]) for each in told["dependencies"]] == [
+        ("db", "tcp://postgres.shops:5432"),
+        ("prices", "http://shop-prices:8080/healthz"),
+    ]
+    assert told["gate"]["timeout"] == {"value": "5m", "origin": "dev.gatekeeper/timeout"}
+
+
+def test_the_page_lists_every_field(root: Path) -> None:
+    """The table of docs/downward-api.md is that of the code."""
+    page = (root / "docs/downward-api.md").read_text()
+    rows = re.findall(r"^\| `([^`]+)` \| (.*?) \| ?(.*?) ?\|$", page, re.MULTILINE)
+    table = {path: (tuple(re.findall("`(.*?)`", of)), tuple(re.findall("`(.*?)`", files))) for path, of, files in rows}
+    assert {path: tuple(row) for path, row in FIELDS.items()} == {path: row for path, row in table.items() if row[0]}
+
+
+def test_the_manifests_of_the_page_are_understood(root: Path, tmp_path: Path) -> None:
+    """Its arguments and its annotations are good declarations in a pod that tells the fields."""
+    arguments, annotated = re.findall(r"^```yaml\n(.*?)^```", (root / "docs/downward-api.md").read_text(), re.M | re.S)
+    metadata = yaml.safe_load(annotated)["metadata"]
+    lines = [f"{key}={quoted(text)}" for key, text in metadata["annotations"].items()]
+    (tmp_path / "annotations").write_text("\n".join(lines))
+    (tmp_path / "namespace").write_text("shops")
+    words = yaml.safe_load(arguments)["args"][1:]
+    command = [sys.executable, "-m", "gatekeeper", "plan", "--output=json", f"--pod-info={tmp_path}", *words]
+    told = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    targets = {each["name"]: each["target"] for each in told["dependencies"]}
+    assert targets == {"db": "tcp://postgres.shops.svc:5432", "zone": "file:///zones/any"}
+
+
+@pytest.mark.root
+@pytest.mark.timeout(300)
+@pytest.mark.needs("podman", "runc", "conmon", "catatonit", "dpkg")
+def test_the_image_reads_the_folder_where_it_is_mounted(
+    podman: Podman, image: str, template: Any, tmp_path: Path
+) -> None:
+    """In a container with the volume's files at /etc/podinfo, the arguments of the example are enough."""
+    template["metadata"]["annotations"]["dev.gatekeeper/timeout"] = "300ms"
+    folder = mounted(podman.folder / tmp_path.name, template)
+    mount = f"--volume={folder}:/etc/podinfo:ro"
+    done = podman(
+        "run", "--rm", "--network=none", mount, image, *template["spec"]["initContainers"][0]["args"], check=False
+    )
+    assert done.returncode == 124, done.stderr
+    assert '"tcp://postgres.shops:5432"' in done.stderr
+    assert "300ms (dev.gatekeeper/timeout)" in done.stderr
