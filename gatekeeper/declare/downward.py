@@ -62,6 +62,10 @@ class NoFieldError(Exception):
     """Raised where no source tells a field; its message is for people."""
 
 
+class UnreadableError(NoFieldError):
+    """Raised where a source should tell the field and cannot be used, which no fallback may hide."""
+
+
 class Pod:
     """The pod around us, as far as it is told."""
 
@@ -74,6 +78,7 @@ class Pod:
         self._named = named
         self._folder = named.values[-1] if named else PODINFO
         self._api = api
+        self._seen: Mapping[str, Any] | None = None
         self._read: tuple[Files, list[Problem]] | None = None
 
     def field(self, path: str) -> str:
@@ -128,7 +133,7 @@ class Pod:
         for name in names:
             if name in files.faults:
                 message = f"{shown(self._folder, name)} {files.faults[name]}"
-                raise NoFieldError(message)
+                raise UnreadableError(message)
             if text := files.texts.get(name, "").strip():
                 return text
         return None
@@ -139,7 +144,7 @@ class Pod:
             place, problems = shown(self._folder, which), list[Problem]()
             pairs: Mapping[str, Any] | None = dict(read_map(files.texts.get(which, ""), place, problems))
             if which in files.faults or problems:
-                raise NoFieldError(f"{place} {files.faults[which]}" if which in files.faults else str(problems[0]))
+                raise UnreadableError(f"{place} {files.faults[which]}" if which in files.faults else str(problems[0]))
             if pairs and key in pairs:
                 return str(pairs[key])
         else:
@@ -159,7 +164,9 @@ class Pod:
         return str(value) if value else None
 
     def _object(self) -> Mapping[str, Any]:
-        return (self._api() if self._api else None) or {}
+        if self._seen is None:
+            self._seen = (self._api() if self._api else None) or {}
+        return self._seen
 
 
 def of_variables(path: str, variables: Mapping[str, str]) -> str | None:

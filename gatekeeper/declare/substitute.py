@@ -118,7 +118,7 @@ def _of_pod(written: str, fallback: str | None, environ: Mapping[str, str]) -> s
     try:
         told = environ.pod.field(path) if isinstance(environ, Surroundings) else downward.outside(path, environ)
     except downward.NoFieldError as error:
-        if fallback is None:
+        if fallback is None or isinstance(error, downward.UnreadableError):
             message = f"{shown}: {error}"
             raise _UnresolvedError(message) from None
         return fallback

@@ -135,6 +135,20 @@ def test_what_no_source_tells_says_how_a_manifest_tells_it(written: str, message
     assert substitute(f"${{{written}:-x}}", around, "here", []) == "x"
 
 
+@pytest.mark.parametrize("path", ["metadata.name", "metadata.labels['k']", "metadata.annotations['k']"])
+def test_a_fallback_hides_no_file_that_cannot_be_used(path: str, tmp_path: Path) -> None:
+    """A file that is there should tell the field: what is wrong with it is told, and no value."""
+    (tmp_path / "name").mkdir()
+    (tmp_path / "labels").write_text('k="hunter2')
+    os.mkfifo(tmp_path / "annotations")
+    problems: list[Problem] = []
+    around = Surroundings({}, lambda: Given("pod_info", (str(tmp_path),), "--pod-info"))
+    substitute(f"${{$.{path}:-x}}", around, "here", problems)
+    assert len(problems) == 1
+    assert f"{tmp_path}/" in problems[0].message
+    assert "hunter2" not in problems[0].message
+
+
 @pytest.mark.parametrize(
     "path", ["$", "$.", "$.metadata", "$.metadata.nam", "$.status.phase", "metadata.labels", "$..", "$x"]
 )

@@ -262,6 +262,15 @@ def test_inside_the_container_annotations_may_ask_for_everything(tmp_path: Path)
     assert json.loads(done.stderr.splitlines()[-1])["event"] == "gate.open"
 
 
+def test_inside_the_container_fields_of_the_pod_are_replaced(tmp_path: Path, port: int) -> None:
+    """The variables and the volume around the hook are those of the pod."""
+    (tmp_path / "name").write_text("127.0.0.1")
+    state = inside(dependencies=f"db=tcp://${{$.metadata.name}}:{port}")
+    assert hook(state).returncode == 2
+    assert hook(state, env={"POD_NAME": "127.0.0.1"}).returncode == 0
+    assert hook(state, env={"GATEKEEPER_POD_INFO": str(tmp_path)}).returncode == 0
+
+
 def test_a_signal_ends_the_hook(refusing: int) -> None:
     """A runtime that gives up early is obeyed at once."""
     state = inside(dependencies=f"tcp://127.0.0.1:{refusing}", verbose="yes", log_format="json")

@@ -76,7 +76,9 @@ def test_the_page_lists_every_field(root: Path) -> None:
 
 def test_the_manifests_of_the_page_are_understood(root: Path, tmp_path: Path) -> None:
     """Its arguments and its annotations are good declarations in a pod that tells the fields."""
-    arguments, annotated = re.findall(r"^```yaml\n(.*?)^```", (root / "docs/downward-api.md").read_text(), re.M | re.S)
+    arguments, annotated = re.findall(
+        r"^```yaml\n(.*?)^```", (root / "docs/downward-api.md").read_text(), re.MULTILINE | re.DOTALL
+    )
     metadata = yaml.safe_load(annotated)["metadata"]
     lines = [f"{key}={quoted(text)}" for key, text in metadata["annotations"].items()]
     (tmp_path / "annotations").write_text("\n".join(lines))
