@@ -120,8 +120,8 @@ class StatusServer:
         except ValueError:
             return 400, _TEXT, "this is no path\n", False
         query = dict(parse_qsl(target.query, keep_blank_values=True))
-        accepts = [line for line in map(str.lower, lines[1:]) if line.startswith("accept:")]
-        as_json = any("application/json" in line for line in accepts)
+        accepts = [line.partition(":")[2] for line in map(str.lower, lines[1:]) if line.startswith("accept:")]
+        as_json = _prefers_json(",".join(accepts))
         status, kind, body = await self._found(target.path, query, reader, as_json=as_json)
         return status, kind, body, words[0] == "HEAD"
 
@@ -169,6 +169,22 @@ class StatusServer:
 
 
 _TEXT = "text/plain; charset=utf-8"
+
+
+def _prefers_json(accept: str) -> bool:
+    """Return whether JSON is wanted before text: by its weight, or as the one named (RFC 9110, 12.4.2 and 12.5.1)."""
+    weights: dict[str, float] = {}
+    for part in accept.split(","):
+        kind, *parameters = (word.strip() for word in part.split(";"))
+        given = [word[2:] for word in parameters if word.startswith("q=")]
+        try:
+            weights[kind] = float(given[0]) if given else 1.0
+        except ValueError:  # no weight at all: as though it had not been named
+            continue
+    others = weights.get("*/*", 0.0)
+    json_weight = weights.get("application/json", weights.get("application/*", others))
+    text_weight = weights.get("text/plain", weights.get("text/*", others))
+    return json_weight > text_weight or ("application/json" in weights and json_weight == text_weight > 0)
 
 
 def _response(status: int, kind: str, body: str, *, head_only: bool) -> bytes:
