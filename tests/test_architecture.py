@@ -53,6 +53,8 @@ FLOW: dict[str, set[str]] = {
     "announce.s6": set(),
     "declare.": {"declare."},
     "probes": set(),
+    "probes._": {"resolve", "probes._"},
+    "kube.": {"declare.formats", "kube.", "probes._"},  # the way of a kind to its server, over what kinds share
     "probes.": KIND,
     "order": set(),
     "plan": {"order", "probes", "probes._options"},  # what a target means only its kind knows

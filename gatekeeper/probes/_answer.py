@@ -107,7 +107,7 @@ async def _judge_body(wanted: Wanted, answer: "Answer", body: bytes) -> Outcome:
 
 def _unwanted_status(answer: "Answer", *, rotated: bool) -> Outcome:
     status, detail = answer.response.status_code, _said(answer)
-    retry_after = _seconds_of(answer.response.headers.get("retry-after", ""))
+    retry_after = seconds_of(answer.response.headers.get("retry-after", ""))
     if status in _FORBIDDEN:
         if rotated:
             return waiting(Reason.FORBIDDEN, detail, retry_after=retry_after)
@@ -119,7 +119,7 @@ def _unwanted_status(answer: "Answer", *, rotated: bool) -> Outcome:
     return waiting(Reason.UNWANTED_ANSWER, detail, retry_after=retry_after)
 
 
-def _seconds_of(retry_after: str) -> float | None:
+def seconds_of(retry_after: str) -> float | None:
     """Return the seconds that a Retry-After asks for (RFC 9110, 10.2.3), None where it cannot be read."""
     text = retry_after.strip()
     if re.fullmatch(r"[0-9]{1,9}", text):

@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -30,8 +31,11 @@ _GRACE = 0.05  # seconds that a cancelled attempt waits for the killed command, 
 class Run:
     """A running command; leaving the ``with`` block kills what is left of its group where it has not ended."""
 
-    def __init__(self, argv: tuple[str, ...]) -> None:
-        """Start the command; raises OSError where it cannot be executed."""
+    def __init__(self, argv: tuple[str, ...], more: Mapping[str, str] | None = None, *, errors: bool = True) -> None:
+        """Start the command, with ``more`` variables; raises OSError where it cannot be executed.
+
+        Without ``errors``, what it says on its standard error is nobody's.
+        """
         self.head, self.tail = b"", b""
         self._loop = asyncio.get_running_loop()
         self._deaf: asyncio.TimerHandle | None = None
@@ -40,7 +44,7 @@ class Run:
         self._pipe, theirs = os.pipe2(os.O_CLOEXEC)
         try:
             os.set_blocking(self._pipe, False)
-            self._process = _start(argv, theirs)
+            self._process = _start(argv, theirs, theirs if errors else subprocess.DEVNULL, more or {})
         except BaseException:
             os.close(self._pipe)
             raise
@@ -134,9 +138,10 @@ def last_line(output: bytes, most: int = 100) -> str:
     return ""
 
 
-def _start(argv: tuple[str, ...], output: int) -> "subprocess.Popen[bytes]":
+def _start(argv: tuple[str, ...], output: int, errors: int, more: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     # What a probe's command told the service manager would be taken for ours: READY before the gate is open.
     environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+    environment.update(more)
     return subprocess.Popen(  # noqa: S603 - running what the user declared is the job; no shell is involved
-        argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, env=environment
+        argv, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, start_new_session=True, env=environment
     )

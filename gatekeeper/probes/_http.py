@@ -7,7 +7,7 @@ netrc) has no say, and what a user declared for one origin is never sent to anot
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -69,6 +69,18 @@ class Answer(NamedTuple):
         except httpx.DecodingError:
             raise MissError(unreadable) from None
         return bytes(body[:most])
+
+    @asynccontextmanager
+    async def pieces(self) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Give the body piece by piece as it comes, for as long as the block lasts; reading raises `MissError`."""
+        pieces = self.response.aiter_raw()
+        try:
+            yield pieces
+        finally:
+            await self.response.aclose()
+            with suppress(httpx.StreamError):  # where nobody has begun to read
+                async for _ in pieces:  # closed, it has no more: left half-way, it would end in a task of its own
+                    pass
 
 
 @asynccontextmanager

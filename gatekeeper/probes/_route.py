@@ -22,7 +22,8 @@ _PROXY_AUTHENTICATION_REQUIRED = 407
 class Route(NamedTuple):
     """Where to connect, and how: at ``peer`` where one is given; at most one of a socket file and a proxy.
 
-    ``connected`` holds a connection to the peer that is there already, for the first request.
+    ``connected`` holds a connection to the peer that is there already, for the first request. ``lasting`` is for an
+    answer that takes minutes: the kernel then looks after the other side, which may be gone without a word.
     """
 
     url: Url
@@ -33,6 +34,7 @@ class Route(NamedTuple):
     server_name: str | None = None
     http2: bool = False
     connected: list[socket.socket] | None = None
+    lasting: bool = False
 
     @property
     def relays(self) -> Url | None:
@@ -69,7 +71,15 @@ async def _plain(route: Route) -> SocketStream:
         sock = route.connected.pop() if route.connected else await connect(route.peer)
         return SocketStream(sock, str(route.peer))
     sock, peer = await connect_to(route.url.host, route.url.port)
+    if route.lasting:
+        _look_after(sock)
     return SocketStream(sock, str(peer))
+
+
+def _look_after(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for what, seconds in ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3)):
+        sock.setsockopt(socket.IPPROTO_TCP, what, seconds)
 
 
 async def _by_proxy(url: Url, proxy: Url) -> SocketStream:

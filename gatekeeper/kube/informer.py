@@ -1,0 +1,252 @@
+"""What is in a cluster, kept up to date: a list and then a watch of it, shared by all who want to know the same.
+
+The objects are those of one moment: a new list replaces the old one at once. Whatever fails is the `trouble` until
+the next answer, and is tried again with a growing, jittered pause: no server is flooded, however it behaves.
+
+An answer is known to be fresh by what the API promises (api-concepts, "Efficient detection of changes"): after 410, in
+whichever form, everything is listed anew; a watch that ends is taken up where it was; one that says nothing is ended
+after its time, for a connection may be dead without a word.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from random import uniform
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+from gatekeeper.kube.access import Access
+from gatekeeper.kube.client import ApiError, Client, Object
+from gatekeeper.model import Outcome, Reason, waiting
+from gatekeeper.probes._miss import MissError
+
+_GONE = 410
+_BROKEN = (Reason.CLOSED, Reason.RESET)
+_NO_WATCH = (403, 405)  # a Role may allow to list and not to watch; some resources cannot be watched
+
+
+class Pauses(NamedTuple):
+    """Times in seconds; all but the limits are jittered."""
+
+    shortest: float = 0.05  # after the first failure; doubled by each that follows
+    longest: float = 5.0
+    settled: float = 5.0  # a watch that held for so long makes the failures before it forgotten
+    poll: float = 1.5  # between two lists where watching is not allowed
+    refused: float = 2.0  # at least, where permission is denied or there is no such resource
+    asked: float = 60.0  # at most, where a server names the time
+    watch: float = 120.0  # that a watch is asked to last
+    late: float = 10.0  # that it may last beyond, and that the head of an answer may take
+    list: float = 60.0  # that a list may take in all
+
+
+PAUSES = Pauses()
+Key = tuple[Access, str, str, str, Pauses]
+
+
+class Informer:
+    """The objects of one list, by namespace and name, as they are now.
+
+    ``synced`` says that they have been listed; ``trouble`` is what the last request failed with, None where it did not.
+    While there is trouble the objects are those of before. ``version`` grows with every change of any of these.
+    """
+
+    def __init__(self, access: Access, path: str, label_selector: str, field_selector: str, pauses: Pauses) -> None:
+        """Take what to look at; nothing is asked before somebody holds it."""
+        self.objects: dict[tuple[str, str], Object] = {}
+        self.synced = False
+        self.trouble: Outcome | None = None
+        self.version = 0
+        self._client, self._path, self._pauses = Client(access), path, pauses
+        selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
+        self._query = {key: text for key, text in selectors.items() if text}
+        self._holders = 0
+        self._task: asyncio.Task[None] | None = None
+        self._tick = asyncio.Event()
+        self._since, self._failures = "", 0
+        self._forget: Callable[[], object] = lambda: None
+
+    def acquire(self) -> None:
+        """Begin to look, where nobody does yet; each holder lets go once."""
+        self._holders += 1
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name=f"informer {self._path}")
+            self._task.add_done_callback(lambda _: self._changed())  # a fault of ours is raised where it is waited for
+
+    def release(self) -> None:
+        """Let go; the last one ends the watch, at once and without waiting."""
+        self._holders -= 1
+        if self._holders == 0 and self._task:
+            self._forget()
+            self._task.cancel()
+            self._task = None
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator["Informer"]:
+        """Hold it for as long as the block lasts."""
+        self.acquire()
+        try:
+            yield self
+        finally:
+            self.release()
+
+    async def changed(self, seen: int) -> int:
+        """Return the version once it is another than ``seen``, at once where it is already: no change is missed."""
+        while self.version == seen:
+            self._raise_fault()
+            await self._tick.wait()
+        self._raise_fault()
+        return self.version
+
+    async def settled(self) -> None:
+        """Return once there is something to say: the objects are listed, or the last request failed."""
+        while not self.synced and self.trouble is None:
+            await self.changed(self.version)
+
+    def _raise_fault(self) -> None:
+        if self._task and self._task.done() and not self._task.cancelled():
+            self._task.result()
+
+    def _changed(self) -> None:
+        self.version += 1
+        self._tick.set()
+        self._tick = asyncio.Event()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._once()
+            except ApiError as error:
+                if error.status == _GONE:
+                    self._since = ""
+                else:
+                    self._fail(error.outcome)
+                await self._rest(error)
+            except MissError as miss:
+                self._fail(miss.outcome)
+                await self._rest(None)
+
+    async def _once(self) -> None:
+        """List where nothing is known to go on from, watch until the watch ends; raises what goes wrong."""
+        if not self._since:
+            await self._list()
+        began = self._now()
+        try:
+            await self._watch()
+        except ApiError as error:
+            if error.status not in _NO_WATCH:
+                raise
+            self._since = ""  # the next list is the next look
+            await asyncio.sleep(self._jittered(self._pauses.poll))
+            return
+        finally:
+            if self._now() - began >= self._pauses.settled:
+                self._failures = 0
+        if self._failures or self._now() - began < self._pauses.settled:  # a server that hangs up each time
+            await self._rest(None)
+
+    async def _list(self) -> None:
+        try:
+            async with asyncio.timeout(self._pauses.list):
+                whole = await self._client.list(self._path, self._query)
+        except TimeoutError:
+            raise MissError(waiting(Reason.TIMED_OUT, f"listing {self._path}")) from None
+        self.objects = {_key(each): each for each in whole["items"]}
+        self._since = str(whole["metadata"].get("resourceVersion") or "")
+        self.synced, self.trouble = True, None
+        self._changed()
+
+    async def _watch(self) -> None:
+        pauses = self._pauses
+        lasts = max(round(self._jittered(pauses.watch)), 1)
+        asked = {"allowWatchBookmarks": "true", "timeoutSeconds": str(lasts)}
+        if self._since:
+            asked["resourceVersion"] = self._since
+        loop = asyncio.get_running_loop()
+        try:
+            async with (
+                asyncio.timeout(pauses.late) as bound,
+                self._client.watch(self._path, self._query | asked) as events,
+            ):
+                bound.reschedule(loop.time() + lasts + pauses.late)
+                if self.trouble:
+                    self.trouble = None
+                    self._changed()
+                accepted = True
+                async for kind, thing in events:
+                    self._take(kind, thing)
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            if not accepted:
+                raise MissError(waiting(Reason.TIMED_OUT, f"watching {self._path}")) from None
+        except MissError as miss:
+            # Watches break all the time (a proxy's time limit, a server that restarts): only if the next one cannot
+            # be had is something wrong.
+            if not accepted or miss.outcome.reason not in _BROKEN:
+                raise
+
+    def _take(self, kind: str, thing: Object) -> None:
+        about = thing.get("metadata") or {}
+        self._since = str(about.get("resourceVersion") or self._since)
+        if kind in ("ADDED", "MODIFIED"):
+            self.objects[_key(thing)] = thing
+        elif kind == "DELETED":
+            with suppress(KeyError):
+                held = self.objects[_key(thing)]
+                if _uid(held) == _uid(thing):  # and not one of the same name that is there by now
+                    del self.objects[_key(thing)]
+        else:  # a bookmark, or what a later version of the API adds
+            return
+        self._changed()
+
+    def _fail(self, outcome: Outcome) -> None:
+        same = self.trouble is not None and self.trouble[:3] == outcome[:3]
+        self.trouble = outcome
+        if not same:
+            self._changed()
+
+    async def _rest(self, error: ApiError | None) -> None:
+        pauses = self._pauses
+        pause = min(pauses.shortest * 2 ** min(self._failures, 16), pauses.longest)
+        self._failures += 1
+        if error and error.status in (401, 403, 404):
+            pause = max(pause, pauses.refused)
+        pause = self._jittered(pause)
+        if error and error.retry_after is not None:
+            pause = max(pause, min(error.retry_after, pauses.asked) * uniform(1, 1.2))  # noqa: S311 - no secret
+        await asyncio.sleep(pause)
+
+    def _jittered(self, seconds: float) -> float:
+        return seconds * uniform(0.7, 1.3)  # noqa: S311 - no secret
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+# Of each loop, because a task and its connection belong to one; a loop that has gone takes them along.
+_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Key, Informer]] = WeakKeyDictionary()
+
+
+def informer(
+    access: Access, path: str, label_selector: str = "", field_selector: str = "", pauses: Pauses = PAUSES
+) -> Informer:
+    """Return the informer of the running loop for a list; who asks for the same is given the same.
+
+    ``path`` is that of a list, as ``/apis/apps/v1/namespaces/shop/deployments``. To be held while it is used.
+    """
+    shared = _shared.setdefault(asyncio.get_running_loop(), {})
+    key = (access, path, label_selector, field_selector, pauses)
+    if key not in shared:
+        made = Informer(access, path, label_selector, field_selector, pauses)
+        made._forget = lambda: shared.pop(key, None)  # noqa: SLF001 - of this module
+        shared[key] = made
+    return shared[key]
+
+
+def _key(thing: Object) -> tuple[str, str]:
+    about = thing.get("metadata") or {}
+    return str(about.get("namespace") or ""), str(about.get("name") or "")
+
+
+def _uid(thing: Object) -> object:
+    return (thing.get("metadata") or {}).get("uid")
