@@ -161,7 +161,7 @@ class Informer:
         asked = {"allowWatchBookmarks": "true", "timeoutSeconds": str(lasts)}
         if self._since:
             asked["resourceVersion"] = self._since
-        loop = asyncio.get_running_loop()
+        loop, accepted = asyncio.get_running_loop(), False
         try:
             async with (
                 asyncio.timeout(pauses.late) as bound,

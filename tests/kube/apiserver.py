@@ -354,6 +354,9 @@ class ApiServer:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
+        if self._server is None:  # accepted while it was being stopped
+            writer.transport.abort()
+            return
         self._streams[task] = writer
         try:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError, _HangUp, asyncio.CancelledError):

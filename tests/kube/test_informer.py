@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kube.apiserver import ApiServer, Rule
+from kube.apiserver import ApiServer, Rule, wait_for
 
 from gatekeeper.kube.access import Access, in_cluster
 from gatekeeper.kube.client import Client
@@ -155,6 +155,7 @@ def test_a_restart_on_the_same_port_is_survived(server: ApiServer, way: Access) 
 
     async def work() -> None:
         async with looking(way) as pods:
+            await off(wait_for, lambda: server.watching() and server.asked("watch"))
             await off(server.stop)
             await until(pods, lambda: pods.trouble)
             assert pods.trouble
@@ -242,6 +243,7 @@ def test_bookmarks_keep_a_quiet_watch_fresh(server: ApiServer, way: Access) -> N
 
     async def work() -> None:
         async with looking(way) as pods:
+            await off(wait_for, lambda: server.watching() and server.asked("watch"))
             await off(server.forget_history)
             await asyncio.sleep(0.3)
             await off(server.hang_up)
