@@ -9,6 +9,7 @@ import base64
 import contextlib
 import copy
 import json
+import socket
 import ssl
 import threading
 import time
@@ -161,10 +162,9 @@ class ApiServer:
         self._uid = 0
         self._pages: dict[str, tuple[list[Object], int]] = {}
         self._tricks: list[Trick] = []
-        self._streams: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
-        self._paused = asyncio.Event()
+        self._streams: dict[asyncio.Task[None], asyncio.StreamWriter | None] = {}
         self._grew = asyncio.Condition()
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._certificate = leaf(folder, self.authority, "127.0.0.1", "::1", "localhost", "kubernetes.default.svc")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="API server")
@@ -332,38 +332,55 @@ class ApiServer:
         context.load_cert_chain(self._certificate.cert, self._certificate.key)
         context.load_verify_locations(self.authority.cert)
         context.verify_mode = ssl.CERT_OPTIONAL  # as --client-ca-file has it
-        self._server = await asyncio.start_server(
-            self._connected, self.host, self.port, ssl=context, reuse_address=True, ssl_shutdown_timeout=0.1
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._context = context
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._listener = socket.create_server((self.host, self.port), family=family, backlog=100)
+        self._listener.setblocking(False)  # noqa: FBT003 - as Python has it
+        self.port = self._listener.getsockname()[1]
+        self._loop.add_reader(self._listener, self._accept, self._listener)
 
     async def _stop(self) -> None:
-        if self._server:
-            self._server.close()
-            self._server = None
+        if self._listener:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
         await self._hang_up()
+
+    def _accept(self, listener: socket.socket) -> None:
+        # Not asyncio's own server, nor sock_accept: they lose a connection whose handshake or arrival is interrupted.
+        sock, _ = listener.accept()
+        sock.setblocking(False)  # noqa: FBT003 - as Python has it
+        task = self._loop.create_task(self._connected(sock))
+        self._streams[task] = None
+        task.add_done_callback(self._streams.pop)
+        task.add_done_callback(lambda _: sock.close())  # it may have been cancelled before it began
 
     async def _hang_up(self, *, reset: bool = False) -> None:
         tasks = dict(self._streams)
         for task, writer in tasks.items():
-            if reset:
+            if reset and writer:
                 writer.transport.abort()
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
+    async def _connected(self, sock: socket.socket) -> None:
+        task, reader = asyncio.current_task(), asyncio.StreamReader()
         assert task
-        if self._server is None:  # accepted while it was being stopped
-            writer.transport.abort()
-            return
-        self._streams[task] = writer
-        try:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError, _HangUp, asyncio.CancelledError):
+        protocol = asyncio.StreamReaderProtocol(reader)
+        writer = None
+        quiet = (OSError, asyncio.IncompleteReadError, _HangUp, asyncio.CancelledError)
+        with sock, contextlib.suppress(*quiet):
+            try:
+                transport, _ = await self._loop.connect_accepted_socket(
+                    lambda: protocol, sock, ssl=self._context, ssl_shutdown_timeout=0.1
+                )
+                writer = self._streams[task] = asyncio.StreamWriter(transport, protocol, reader, self._loop)
                 await self._serve(reader, writer, task)
-        finally:
-            del self._streams[task]
-            writer.close()
+            finally:
+                if writer:
+                    writer.close()
+                    with contextlib.suppress(OSError):
+                        await writer.wait_closed()
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, task: "asyncio.Task[None]"
