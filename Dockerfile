@@ -1,25 +1,36 @@
-# Builds with Docker and with Podman: docker build --tag gatekeeper .
-# Both stages must have the same minor version of Python, because one compiles what the other runs.
+# Builds with Docker and with Podman: docker build --tag gatekeeper . [--platform linux/arm64]
+# images/README.md says what is in it, what was left out, and which others there are.
 
-FROM docker.io/library/python:3.11-slim-bookworm AS build
+# Any Debian with Python 3.11 or newer, pip, gcc and binutils, for the platform that is built for.
+ARG PYTHON_IMAGE=docker.io/library/python:3.11-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY gatekeeper gatekeeper
-RUN pip install --no-cache-dir --no-compile --target /out/usr/local/lib/python3.11/dist-packages . \
-    && rm -r /out/usr/local/lib/python3.11/dist-packages/bin
-COPY images/gatekeeper /out/usr/local/bin/gatekeeper
+RUN pip install --no-cache-dir --no-compile --target /packages .
+COPY images images
+# The CA bundle is that of the Python packages under the name that everybody mounts theirs over.
+RUN python3 images/tree.py /packages /out/opt/gatekeeper \
+    && cp -R images/root/. /out/ \
+    && mkdir -p /out/etc/ssl/certs /out/usr/local/bin /out/tmp \
+    && chmod 1777 /out/tmp \
+    && ln -s /opt/gatekeeper/bin/gatekeeper /out/usr/local/bin/gatekeeper \
+    && ln -s /opt/gatekeeper/lib/python3/site-packages/certifi/cacert.pem /out/etc/ssl/certs/ca-certificates.crt
 
-# Debian's Python and CA bundle without a shell, a package manager or pip.
-FROM gcr.io/distroless/python3-debian12:latest
+FROM scratch
+ARG VERSION=0.1.0
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="gatekeeper" \
       org.opencontainers.image.description="Holds a program's start until what it needs is really there" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      dev.gatekeeper.sbom="/opt/gatekeeper/share/gatekeeper.cdx.json" \
+      dev.gatekeeper.left-out="/opt/gatekeeper/share/left-out.txt"
 COPY --from=build /out/ /
-# The base carries its library as source only, and who runs this image may write nothing: compile all of it once, here.
-# Unchecked, because a builder may change the times of files, and a cache that is thought stale is compiled anew each time.
-RUN ["/usr/bin/python3", "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash", \
-     "/usr/lib/python3.11", "/usr/local/lib/python3.11/dist-packages"]
-ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+ENV PATH=/usr/local/bin:/usr/bin:/bin \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 USER 65532:65532
 # There is no CMD on purpose: without arguments gatekeeper exits 2. A default that exits 0 would open the gate of a
 # manifest that forgot them.

@@ -1,4 +1,4 @@
-"""The commands that answer on stdout and hand nothing over: check, plan, kinds, demo, and the pages of help."""
+"""The commands that answer on stdout and hand nothing over: check, plan, kinds, demo, install, the pages of help."""
 
 from collections.abc import Collection
 
@@ -42,6 +42,11 @@ def _answer(name: str, argv: list[str], given: Collection[int], lines: Lines) ->
     with signals.lethal():
         if name == "demo" and not _HELP & set(argv):
             return show_demo(argv)
+        if name == "install" and not _HELP & set(argv):
+            from gatekeeper.install import install  # noqa: PLC0415 - for this one command
+
+            pages.put(install(argv))
+            return EX_OK
         plan = declared(name, argv, given).plan if name in ("check", "plan") else None
         if name != "check" or plan is None:
             pages.put(_page(name, argv, plan))

@@ -22,7 +22,7 @@ from gatekeeper.values import (
     whole,
 )
 
-COMMANDS = ("wait", "check", "plan", "run", "serve", "status", "notify", "hook", "kinds", "demo")
+COMMANDS = ("wait", "check", "plan", "run", "serve", "status", "notify", "hook", "kinds", "demo", "install")
 PREFIX = "GATEKEEPER_"
 DEPENDENCIES = "dependencies"
 MOST = 1_000_000

@@ -43,6 +43,7 @@ USAGE = {
     ),
     "kinds": ("[KIND]", "list the probe kinds, or one with its options"),
     "demo": ("", "show the main job in ten seconds, on dependencies it starts itself"),
+    "install": ("DIR", "put the image's gatekeeper and its Python into DIR, for a container that has none"),
 }
 
 
@@ -51,7 +52,7 @@ def help_page(command: str | None = None) -> str:
     if command == "notify":
         usage, text = USAGE[command]
         return f"gatekeeper notify {usage}\n{text}\n\n{table(_NOTIFY)}"
-    if command in ("kinds", "demo", "status"):
+    if command in ("kinds", "demo", "status", "install"):
         usage, text = USAGE[command]
         return f"{f'gatekeeper {command} {usage}'.rstrip()}\n{text}\n"
     if command not in ("wait", "check", "plan", "run", "serve", "hook"):

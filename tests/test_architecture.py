@@ -83,6 +83,7 @@ FLOW: dict[str, set[str]] = {
     "serve": {"announce.", "gate", "lifecycle", "limit", "log", "run", "signals", "whole"},
     "pages": {"probes", "probes._options", "screen"},
     "demo": set(),
+    "install": set(),
     "__init__": {"declare.line", "gate", "plan"},  # the library face
     "declared": {"announce.files", "declare.", "plan"},
     "hook.state": {"declare.formats", "declare.reading"},
@@ -90,7 +91,7 @@ FLOW: dict[str, set[str]] = {
     "hook.enter": {"hook.bundle", "hook.state"},
     "hook.confined": {"probes", "probes._options"},  # what a kind reaches only the kind knows
     "hook.called": {"declare.argv", "declare.file", "declare.pod", "declare.sources", "declared", "hook."},
-    "asked": {"announce.", "declared", "demo", "exits", "gate", "log", "pages", "probes", "signals"},
+    "asked": {"announce.", "declared", "demo", "exits", "gate", "install", "log", "pages", "probes", "signals"},
     "notify": {"announce.sdnotify"},
     "ask": set(),
     "quick": {"ask", "exits", "handover.", "notify", "pages"},

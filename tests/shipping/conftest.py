@@ -11,8 +11,11 @@ import pytest
 from .podman import Podman
 
 ROOT = Path(__file__).parents[2]
-BUILD_BASE = "docker.io/library/python:3.11-slim-bookworm"
+BUILD_BASE = "docker.io/library/python:3.11-bookworm"
+SLIM_BASE = "docker.io/library/python:3.11-slim-bookworm"
 LAST_BASE = "gcr.io/distroless/python3-debian12:latest"
+BUSYBOX = "docker.io/library/busybox:stable-musl"
+MUSL = "docker.io/library/alpine:3"
 GATEKEEPER = "registry.example.com/gatekeeper:0.1.0"
 SHOP = "registry.example.com/shop:1.0.0"
 
@@ -40,8 +43,9 @@ def root() -> Path:
 def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
     """Return podman with the stand-ins for the base images in its storage."""
     with Podman(tmp_path_factory.mktemp("podman")) as podman:
-        for name, image in (("build", BUILD_BASE), ("last", LAST_BASE)):
+        for name, image in (("build", BUILD_BASE), ("last", LAST_BASE), ("busybox", BUSYBOX), ("musl", MUSL)):
             podman.load(image, [sys.executable, ROOT / "images" / "bases.py", name])
+        podman("tag", BUILD_BASE, SLIM_BASE)  # what images of applications are made from
         yield podman
 
 
@@ -63,8 +67,24 @@ def from_wheels(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture(scope="session")
 def image(podman: Podman, from_wheels: list[str]) -> str:
     """Return the image that the Dockerfile of this repository makes."""
-    podman("build", *from_wheels, "--tag", GATEKEEPER, ROOT, seconds=110)
+    podman("build", *from_wheels, "--tag", GATEKEEPER, ROOT, seconds=200)
     return GATEKEEPER
+
+
+@pytest.fixture(scope="session")
+def distroless(podman: Podman, from_wheels: list[str]) -> str:
+    """Return the variant on Debian's Python."""
+    name = f"{GATEKEEPER}-distroless"
+    podman("build", *from_wheels, "--file", ROOT / "images/distroless.Dockerfile", "--tag", name, ROOT, seconds=200)
+    return name
+
+
+@pytest.fixture(scope="session")
+def debug(podman: Podman, image: str) -> str:
+    """Return the variant with a shell."""
+    name, default = f"{GATEKEEPER}-debug", f"--build-arg=GATEKEEPER={image}"
+    podman("build", "--pull=never", default, "--file", ROOT / "images/debug.Dockerfile", "--tag", name, ROOT)
+    return name
 
 
 @pytest.fixture(scope="session")

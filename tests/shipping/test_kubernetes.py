@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from .conftest import LAST_BASE
 from .podman import Podman, until
 
 # Has a name at once, and listens when it is told to.
@@ -146,28 +147,26 @@ def as_pod(deployment: Any, name: str) -> Any:
     return pod
 
 
-def serve(podman: Podman, name: str, port: int, image: str) -> None:
+def serve(podman: Podman, name: str, port: int) -> None:
     """Start a container that has a name in the network, and refuses so far."""
     program = SERVER.format(port=port)
-    podman("run", "--detach", "--network=cluster", f"--name={name}", "--entrypoint=python3", image, "-c", program)
+    podman("run", "--detach", "--network=cluster", f"--name={name}", "--entrypoint=python3", LAST_BASE, "-c", program)
     until(lambda: "there" in podman.logs(name), f"{name} runs")
 
 
 @pytest.mark.root
 @pytest.mark.timeout(300)
 @pytest.mark.needs("podman", "runc", "conmon", "catatonit", "iptables", "dpkg")
-@pytest.mark.usefixtures("shop")
-def test_main_starts_within_a_second_after_its_dependencies(
-    podman: Podman, image: str, deployment: Any, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("image", "shop")
+def test_main_starts_within_a_second_after_its_dependencies(podman: Podman, deployment: Any, tmp_path: Path) -> None:
     """The pod of the example holds its main container until both services are there, by name, and then starts it."""
     manifest = tmp_path / "pod.yaml"
     manifest.write_text(json.dumps(as_pod(deployment, "shop")))
     podman("network", "create", "cluster")
     kube = podman.start("play", "kube", "--network=cluster", manifest)
     until(lambda: podman.logs("shop-gatekeeper").count("unresolved") == 2, "the gate waits for the names")
-    serve(podman, "postgres", 5432, image)
-    serve(podman, "prices", 8080, image)
+    serve(podman, "postgres", 5432)
+    serve(podman, "prices", 8080)
     until(lambda: podman.logs("shop-gatekeeper").count('"refused"') == 2, "the gate waits for the ports")
     podman("kill", "--signal=USR1", "postgres")
     until(lambda: "dependency.ready" in podman.logs("shop-gatekeeper"), "the first is ready")

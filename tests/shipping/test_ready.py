@@ -25,7 +25,16 @@ def test_ready_passes_out_of_podman(podman: Podman, image: str, tmp_path: Path) 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "manager"))
         manager.settimeout(60)
-        tended = ("run", "--bypass=a test", "--status=off", "file:///", "--", "python3", "-c", SAYS_READY)
+        tended = (
+            "run",
+            "--bypass=a test",
+            "--status=off",
+            "file:///",
+            "--",
+            "/opt/gatekeeper/bin/python3",
+            "-c",
+            SAYS_READY,
+        )
         words = podman.command("run", "--rm", "--network=none", "--sdnotify=container", image, *tended)
         words.insert(words.index("env") + 1, f"NOTIFY_SOCKET={tmp_path}/manager")
         with subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
