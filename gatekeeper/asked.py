@@ -47,6 +47,8 @@ def _answer(name: str, argv: list[str], given: Collection[int], lines: Lines) ->
 
             pages.put(install(argv))
             return EX_OK
+        if name == "inject" and not _HELP & set(argv):
+            return _inject(argv, lines)
         plan = declared(name, argv, given).plan if name in ("check", "plan") else None
         if name != "check" or plan is None:
             pages.put(_page(name, argv, plan))
@@ -63,6 +65,15 @@ def _page(name: str, argv: list[str], plan: Plan | None) -> str:
     if plan is None:
         return pages.help_page(None if name == "help" else name)
     return pages.as_json(pages.plan_data(plan)) if plan.options.output == "json" else pages.plan_page(plan)
+
+
+def _inject(argv: list[str], lines: Lines) -> int:
+    from gatekeeper.inject.injected import injected  # noqa: PLC0415 - for this one command, and loads a parser
+
+    text, warnings = injected(argv)
+    lines.write("".join(f"gatekeeper: {warning}\n" for warning in warnings), patient=True)
+    pages.put(text)
+    return EX_OK
 
 
 def _checked(plan: Plan, signals: Signals, lines: Lines) -> int:

@@ -22,7 +22,10 @@ from gatekeeper.values import (
     whole,
 )
 
-COMMANDS = ("wait", "check", "plan", "run", "serve", "status", "notify", "hook", "kinds", "demo", "install")
+COMMANDS = (
+    *("wait", "check", "plan", "run", "serve", "status", "notify", "hook"),
+    *("inject", "install", "kinds", "demo"),
+)
 PREFIX = "GATEKEEPER_"
 DEPENDENCIES = "dependencies"
 MOST = 1_000_000
@@ -125,6 +128,32 @@ OF_THE_TENDED = (
     *("start_timeout", "stop_timeout", "watchdog", "status", "keep_watching"),
     *("notify_socket", "notify_uid", "notify_access"),
 )
+
+
+class InjectOption(NamedTuple):
+    """An option of ``inject`` itself: what it does, and what stands for its value, in brackets if it may lack."""
+
+    help: str
+    metavar: str = ""
+
+    @property
+    def needs_value(self) -> bool:
+        """Tell whether it cannot stand alone."""
+        return bool(self.metavar) and not self.metavar.startswith("[")
+
+
+INJECT: dict[str, InjectOption] = {
+    "image": InjectOption("gatekeeper's image, by tag or digest; needed", "REF"),
+    "native_sidecar": InjectOption(
+        "add a native sidecar; CONTAINER is a neighbour that speaks sd_notify", "[=CONTAINER]"
+    ),
+    "wrap": InjectOption("wait in front of the command of CONTAINER, or of the first", "[=CONTAINER]"),
+    "diff": InjectOption("print what would change, as a unified diff"),
+    "only_annotated": InjectOption('change pods with the annotation dev.gatekeeper/inject: "true" alone'),
+    "last": InjectOption("wait behind the other init containers, not before them"),
+    "istio_cni": InjectOption("wait as user 1337, whose traffic istio-cni leaves alone"),
+    "linkerd_cni": InjectOption("wait as user 2102, whose traffic linkerd-cni leaves alone"),
+}
 
 COMMON: dict[str, Option] = {
     "timeout": Option(limit, "how long this dependency may take in all"),

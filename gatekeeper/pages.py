@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gatekeeper.model import Dependency, Plan, Setting
-from gatekeeper.options import COMMANDS, COMMON, COMMON_DEFAULTS, GATE, OF_THE_TENDED, spelled
+from gatekeeper.options import COMMANDS, COMMON, COMMON_DEFAULTS, GATE, INJECT, OF_THE_TENDED, spelled
 from gatekeeper.probes import KINDS, load
 from gatekeeper.probes._options import defaults_of, options_of
 from gatekeeper.screen import table
@@ -41,6 +41,10 @@ USAGE = {
         "[--trust-annotations] [OPTION]... [DEPENDENCY]...",
         "hold a container's start, called by its OCI runtime: state on stdin, declarations in its annotations",
     ),
+    "inject": (
+        "--image REF [OPTION]... [FILE]... [DEPENDENCY]...",
+        "add the init container to Kubernetes manifests (stdin where no FILE is named), comments and order kept",
+    ),
     "kinds": ("[KIND]", "list the probe kinds, or one with its options"),
     "demo": ("", "show the main job in ten seconds, on dependencies it starts itself"),
     "install": ("DIR", "put the image's gatekeeper and its Python into DIR, for a container that has none"),
@@ -52,6 +56,10 @@ def help_page(command: str | None = None) -> str:
     if command == "notify":
         usage, text = USAGE[command]
         return f"gatekeeper notify {usage}\n{text}\n\n{table(_NOTIFY)}"
+    if command == "inject":
+        usage, text = USAGE[command]
+        rows = [[f"  {spelled(key)}{_value(row.metavar)}", row.help] for key, row in INJECT.items()]
+        return f"gatekeeper inject {usage}\n{text}\n\n{_DEPENDENCY}{_INJECTED}\n{table(rows)}"
     if command in ("kinds", "demo", "status", "install"):
         usage, text = USAGE[command]
         return f"{f'gatekeeper {command} {usage}'.rstrip()}\n{text}\n"
@@ -82,6 +90,11 @@ _ANNOTATIONS = (
     "Without any of them the container starts at once. The deadline is a second before the hook's own timeout at the\n"
     "latest, which the container's config.json says; it is 100s where none is known and none is declared.\n"
     "--trust-annotations lets them name commands and files where the hook runs outside of the container.\n"
+)
+
+_INJECTED = (
+    "Nothing is read from the environment. --file names a plan file; what it declares is written into the manifests,\n"
+    "and so are options of the gate such as --timeout. A FILE has no KIND:// in its name.\n"
 )
 
 _NOTIFY = [
@@ -193,6 +206,10 @@ def _option(key: str) -> str:
     row = GATE[key]
     short = f"-{row.short}, " if row.short else "    "
     return f"{short}{spelled(key)} {row.metavar}".rstrip()
+
+
+def _value(metavar: str) -> str:
+    return metavar if metavar.startswith("[") or not metavar else f" {metavar}"
 
 
 def _settings(settings: Sequence[Setting]) -> str:

@@ -91,7 +91,16 @@ FLOW: dict[str, set[str]] = {
     "hook.enter": {"hook.bundle", "hook.state"},
     "hook.confined": {"probes", "probes._options"},  # what a kind reaches only the kind knows
     "hook.called": {"declare.argv", "declare.file", "declare.pod", "declare.sources", "declared", "hook."},
-    "asked": {"announce.", "declared", "demo", "exits", "gate", "install", "log", "pages", "probes", "signals"},
+    "inject.tree": {"declare.formats", "declare.yaml_nodes"},
+    "inject.written": set(),
+    "inject.insertion": {"inject.tree", "inject.written"},
+    "inject.templates": {"inject.tree"},
+    "inject.words": {"declare.argv", "declare.file", "declare.line", "plan"},
+    "inject.containers": {"inject.insertion", "inject.templates", "inject.tree", "inject.words"},
+    "inject.warned": {"inject.containers", "inject.templates", "inject.tree", "inject.words"},
+    "inject.injected": {"declare.formats", "declare.reading", "inject."},
+    "asked": {"announce.", "declared", "demo", "exits", "gate", "inject.injected", "install", "log", "pages", "probes"}
+    | {"signals"},
     "notify": {"announce.sdnotify"},
     "ask": set(),
     "quick": {"ask", "exits", "handover.", "notify", "pages"},

@@ -26,7 +26,7 @@ class Arguments(NamedTuple):
     wants_help: bool
 
 
-def parse_arguments(argv: Sequence[str], problems: list[Problem], environ: Mapping[str, str]) -> Arguments:
+def parse_arguments(argv: Sequence[str], problems: list[Problem], environ: Mapping[str, str] | None) -> Arguments:
     """Read the arguments behind the name of our own command."""
     words = list(argv)
     command: tuple[str, ...] | None = None
@@ -63,7 +63,7 @@ def parse_arguments(argv: Sequence[str], problems: list[Problem], environ: Mappi
 
 
 def _option(
-    word: str, words: list[str], settings: list[Given], problems: list[Problem], environ: Mapping[str, str]
+    word: str, words: list[str], settings: list[Given], problems: list[Problem], environ: Mapping[str, str] | None
 ) -> None:
     if word.startswith("--"):
         name, equals, value = word.partition("=")

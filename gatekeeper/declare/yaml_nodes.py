@@ -4,13 +4,15 @@ None of YAML 1.1's surprises exist here (``no``, ``1:30``, ``0200``), and no tag
 knows PyYAML.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import yaml
 from yaml.composer import Composer
 from yaml.parser import Parser
 from yaml.reader import Reader, ReaderError
-from yaml.resolver import BaseResolver
+from yaml.resolver import BaseResolver, Resolver
 from yaml.scanner import Scanner
 
 from gatekeeper.declare.formats import DEEPEST, NESTS, NotReadableError, Pairs, Unusable, position
@@ -20,6 +22,7 @@ from gatekeeper.values import quoted
 _MOST_NODES = 100_000
 # What aliases may make of a text; each node and each character costs one, and 1 MiB without aliases costs less.
 _LARGEST = 2 * 1024 * 1024
+_PREFIX = "tag:yaml.org,2002:"
 _NULL = ("", "~", "null", "Null", "NULL")
 _PLAIN_TAGS = {
     yaml.ScalarNode: BaseResolver.DEFAULT_SCALAR_TAG,
@@ -30,9 +33,58 @@ _PLAIN_TAGS = {
 
 def read_yaml(text: str) -> Any:  # noqa: ANN401 - a tree
     """Return the tree of the one document in a text, None for an empty one; raises `NotReadableError`."""
+    with _readable(text):
+        root = _Composer(text).get_single_node()
+    return None if root is None else _Expansion().tree(root, 1)
+
+
+class Event(NamedTuple):
+    """What a YAML text holds at a place: the start of something, all of a scalar or of an alias, or an end.
+
+    ``start`` and ``end`` count characters from the beginning of the text. A collection's ``end`` is where its inside
+    begins. ``value`` is the text of a scalar and the anchor that an alias names, ``tag`` what YAML 1.1 takes a scalar
+    for, without its prefix (str, int, bool, null …).
+    """
+
+    what: str
+    start: int
+    end: int
+    value: str = ""
+    tag: str = ""
+    anchor: str | None = None
+    flow: bool = False
+
+
+def read_events(text: str) -> Iterator[Event]:
+    """Give what a text of any number of documents holds, in order; raises `NotReadableError`."""
+    resolver = Resolver()
+    with _readable(text):
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            assert event.start_mark, "made by the parser"  # noqa: S101 - optional for events that somebody emits
+            assert event.end_mark, "as above"  # noqa: S101 - as above
+            start, end = event.start_mark.index, event.end_mark.index
+            if isinstance(event, yaml.ScalarEvent):
+                tag = event.tag or resolver.resolve(yaml.ScalarNode, event.value, event.implicit)  # type: ignore[no-untyped-call]
+                yield Event("scalar", start, end, event.value, tag.removeprefix(_PREFIX), event.anchor)
+            elif isinstance(event, yaml.AliasEvent):
+                yield Event("alias", start, end, event.anchor or "")
+            elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+                what = "mapping" if isinstance(event, yaml.MappingStartEvent) else "sequence"
+                flow = bool(event.flow_style)
+                # Of a list that stands no deeper than its key, PyYAML has the end of its first dash instead.
+                inside = end - 1 if event.flow_style is None else end
+                yield Event(what, start, inside, "", (event.tag or "").removeprefix(_PREFIX), event.anchor, flow)
+            elif isinstance(event, yaml.DocumentStartEvent):
+                yield Event("document", start, end)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                yield Event("end", start, end)
+
+
+@contextmanager
+def _readable(text: str) -> Iterator[None]:
+    """Turn whatever PyYAML raises into `NotReadableError`."""
     try:
-        composer = _Composer(text)
-        root = composer.get_single_node()
+        yield
     except ReaderError as error:
         message = f"is no YAML: the character U+{error.character:04X} is not allowed"
         raise NotReadableError(message, position(text, error.position)) from None
@@ -41,7 +93,6 @@ def read_yaml(text: str) -> Any:  # noqa: ANN401 - a tree
     except (ValueError, OverflowError):  # out of PyYAML's scanner, for \UFFFFFFFF and a %YAML of many digits
         message = "is no YAML: a number in an escape or a directive is too large"
         raise NotReadableError(message) from None
-    return None if root is None else _Expansion().tree(root, 1)
 
 
 class _Composer(Reader, Scanner, Parser, Composer, BaseResolver):
@@ -142,4 +193,4 @@ def _where(mark: yaml.Mark | None) -> str:
 
 
 def _shown_tag(tag: str) -> str:
-    return quoted(tag.replace("tag:yaml.org,2002:", "!!")).strip("'")
+    return quoted(tag.replace(_PREFIX, "!!")).strip("'")

@@ -1,0 +1,223 @@
+"""What a pod gets: the container that waits, its folder, the words in front of a command; and what of it is there.
+
+Plain data for the Kubernetes API (v1 Container, Volume, EnvVar). Looks at nodes, changes no text.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from gatekeeper.inject.insertion import Put, means
+from gatekeeper.inject.templates import BadTemplateError, Template, containers, path, text_at
+from gatekeeper.inject.tree import Node
+from gatekeeper.inject.words import SIDECAR, WAIT, WRAP, Asked
+
+NAME = "gatekeeper"
+FOLDER = "/gatekeeper"
+AGENT = f"{FOLDER}/bin/gatekeeper"
+_RUN = "/run/gatekeeper"
+_PORT = 8079
+_DECLARES = "GATEKEEPER_DEPENDENCIES"
+# Measured as the peak of the resident set (Python 3.11, amd64): 24 MiB for tcp, 27 MiB for 200 of them, 29 to 32 MiB
+# for http, https, dns and a mix, 30 MiB for serve. The request covers the dearest, the limit is twice that; what exec
+# starts is a guest and counts in addition. No limit of the processor: it would make a short start long, and waiting
+# costs next to nothing.
+_RESOURCES = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}}
+_NO_LIMIT = 86400  # seconds that a startup probe may take where the gate has no deadline
+# What meshes put among the init containers, as they name it: behind these there is a network.
+_MESH = ("istio-init", "istio-validation", "istio-proxy", "linkerd-init", "linkerd-network-validator", "linkerd-proxy")
+_REFERENCE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(:-)?|\$\(([A-Za-z_.-][A-Za-z0-9_.-]*)\)")
+_SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT.*|PORT(_\d+_.*)?)")
+
+
+class WrittenByHandError(Exception):
+    """Raised for a pod with a gatekeeper that somebody has written: theirs is left as it is."""
+
+
+def puts_for(template: Template, asked: Asked) -> Iterator[Put]:
+    """Give all that a pod lacks; raises `BadTemplateError` and `WrittenByHandError`."""
+    inits = containers(template, "initContainers")
+    at = _ours(inits, template)
+    wraps = [each for each in containers(template) if _wrapped(each)]
+    if wraps and asked.mode != WRAP:
+        message = f"{text_at(wraps[0], 'name')} is wrapped already: take {AGENT} out of its command, or say --wrap"
+        raise BadTemplateError(message, wraps[0].start)
+    wanted = _container(template, asked)
+    if at is None:
+        yield Put(template.spec, "initContainers", [wanted], _place(inits, asked), before="containers")
+    elif not means(inits[at], wanted):
+        yield Put(template.spec, "initContainers", [wanted], at, 1)
+    if asked.mode != WAIT:
+        yield from _named(template.spec, "volumes", {"name": NAME, "emptyDir": {}})
+    if asked.mode == WRAP:
+        yield from _wrap(_neighbour(template, asked), asked)
+    elif asked.container:
+        neighbour = _neighbour(template, asked)
+        yield from _named(neighbour, "env", {"name": "NOTIFY_SOCKET", "value": f"{_RUN}/notify.sock"})
+        yield from _named(neighbour, "volumeMounts", {"name": NAME, "mountPath": _RUN})
+
+
+def variables_of(template: Template, asked: Asked) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the variables that the dependencies refer to, as the pod's containers have them, and those it has not."""
+    said = "\n".join((*asked.lines, *asked.options))
+    names = {match[1] or match[3]: bool(match[2]) for match in _REFERENCE.finditer(said) if match[1] or match[3]}
+    found: dict[str, Node] = {}
+    for container in containers(template):
+        env = path(container, "env")
+        for variable in env.real.items if env else ():
+            found.setdefault(text_at(variable, "name"), variable)
+    there = [_data(found[name]) for name in names if name in found]
+    missing = [name for name, falls_back in names.items() if name not in found and not falls_back]
+    return there, [name for name in missing if not _SERVICE_LINK.fullmatch(name)]
+
+
+def neighbour_of(template: Template, asked: Asked) -> Node | None:
+    """Return the container that is wrapped, or heard; None where none is."""
+    return _neighbour(template, asked) if asked.mode == WRAP or asked.container else None
+
+
+def _ours(inits: tuple[Node, ...], template: Template) -> int | None:
+    """Return which of the init containers is ours, None where none is."""
+    mains = [each for each in containers(template) if text_at(each.real, "name") == NAME]
+    if mains:
+        message = f"a container has the name {NAME} already: give it another"
+        raise BadTemplateError(message, mains[0].start)
+    named = [number for number, each in enumerate(inits) if text_at(each.real, "name") == NAME]
+    if not named:
+        return None
+    ours = inits[named[0]]
+    args = path(ours, "args")
+    first = args.real.items[0].real.text if args and args.real.items else ""
+    if len(named) > 1 or first not in ("wait", "serve", "install") or path(ours, "command"):
+        message = f"an init container has the name {NAME} and is none of ours: give it another"
+        raise BadTemplateError(message, ours.start)
+    env = path(ours, "env")
+    declares = any(text_at(each, "name") == _DECLARES for each in env.real.items) if env else False
+    if first != "install" and not declares:
+        raise WrittenByHandError
+    return named[0]
+
+
+def _place(inits: tuple[Node, ...], asked: Asked) -> int:
+    """Return before which init container ours goes: the first, for the others may need the same; behind a mesh's."""
+    if asked.last:
+        return len(inits)
+    return max((number for number, each in enumerate(inits, 1) if text_at(each.real, "name") in _MESH), default=0)
+
+
+def _container(template: Template, asked: Asked) -> dict[str, Any]:
+    made: dict[str, Any] = {"name": NAME, "image": asked.image}
+    if asked.mode == SIDECAR:
+        made["restartPolicy"] = "Always"
+    if asked.mode == WRAP:
+        made["args"] = ["install", FOLDER]
+    else:
+        socket = [f"--status=:{_PORT},unix:{_RUN}/status.sock"] if asked.mode == SIDECAR else []
+        made["args"] = ["serve" if asked.mode == SIDECAR else "wait", *socket, *map(for_kubelet, asked.options)]
+        there, _ = variables_of(template, asked)
+        made["env"] = [*there, {"name": _DECLARES, "value": for_kubelet("\n".join(asked.lines))}]
+    if asked.mode == SIDECAR:
+        made |= _probes(asked)
+    else:
+        # Why it gave up stands in `kubectl describe pod`; if it could not even say so, the end of its log does.
+        made["terminationMessagePolicy"] = "FallbackToLogsOnError"
+    if asked.mode != WAIT:
+        made["volumeMounts"] = [{"name": NAME, "mountPath": FOLDER if asked.mode == WRAP else _RUN}]
+    return made | {"securityContext": _restricted(asked.user), "resources": _RESOURCES}
+
+
+def _probes(asked: Asked) -> dict[str, Any]:
+    limit = _NO_LIMIT if asked.timeout is None else int(asked.timeout) + 60
+    probes: dict[str, Any] = {
+        "startupProbe": {
+            "httpGet": {"path": "/startupz", "port": _PORT},
+            "periodSeconds": 1,
+            "failureThreshold": limit,
+        }
+    }
+    if asked.container:
+        probes["readinessProbe"] = {"httpGet": {"path": "/readyz", "port": _PORT}, "periodSeconds": 2}
+    return probes
+
+
+def _restricted(user: int | None) -> dict[str, Any]:
+    """Return what the Restricted Pod Security Standard asks of a container, and a file system nobody writes to."""
+    who = {} if user is None else {"runAsUser": user, "runAsGroup": user}
+    return {
+        "runAsNonRoot": True,
+        **who,
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def _wrap(container: Node, asked: Asked) -> Iterator[Put]:
+    name = text_at(container, "name")
+    command = path(container, "command")
+    if command is None or command.real.what != "sequence" or not command.real.items:
+        message = (
+            f"container {name} has no command, so that its image says what runs, which is not known here: "
+            "write the image's ENTRYPOINT as command (and its CMD as args, where the manifest has none)"
+        )
+        raise BadTemplateError(message, container.start)
+    words = [AGENT, "wait", *map(for_kubelet, (*asked.options, *asked.lines)), "--"]
+    old = [item.real.text for item in command.real.items]
+    ours = old[: old.index("--") + 1] if _wrapped(container) and "--" in old else []
+    if ours != words:
+        yield Put(container, "command", words, 0, len(ours))
+    yield from _named(container, "volumeMounts", {"name": NAME, "mountPath": FOLDER})
+
+
+def _wrapped(container: Node) -> bool:
+    command = path(container, "command")
+    return bool(command and command.real.items and command.real.items[0].real.text == AGENT)
+
+
+def _neighbour(template: Template, asked: Asked) -> Node:
+    """Return the container that is meant: the one that is named, or the first."""
+    mains = containers(template)
+    found = [each for each in mains if not asked.container or text_at(each.real, "name") == asked.container]
+    if not found:
+        names = ", ".join(text_at(each.real, "name") for each in mains)
+        message = f"{template.title} has no container {asked.container}: it has {names or 'none'}"
+        raise BadTemplateError(message, template.spec.start)
+    if found[0].target:
+        message = "this container is an alias: write it out here"
+        raise BadTemplateError(message, found[0].start)
+    return found[0]
+
+
+def _named(owner: Node, key: str, item: dict[str, Any]) -> Iterator[Put]:
+    """Give what makes a list hold this item, instead of one of the same name."""
+    value = path(owner, key)
+    for number, each in enumerate(value.real.items if value else ()):
+        if text_at(each, "name") != item["name"] or (key == "volumeMounts" and not _same_folder(each, item)):
+            continue
+        if not means(each, item):
+            if key == "volumes":
+                message = f"a volume has the name {NAME} and is none of ours: give it another"
+                raise BadTemplateError(message, each.start)
+            yield Put(owner, key, [item], number, 1)
+        return
+    last = len(value.real.items) if value and not value.target else 0
+    yield Put(owner, key, [item], last)
+
+
+def _same_folder(mount: Node, item: dict[str, Any]) -> bool:
+    return text_at(mount, "mountPath") in (item["mountPath"], FOLDER, _RUN)
+
+
+def for_kubelet(text: str) -> str:
+    """Return text that is the text itself once the kubelet has expanded it ($(NAME) and $$; v1 EnvVar)."""
+    return re.sub(r"\$(?=[$(])", "$$", text)
+
+
+def _data(node: Node) -> Any:  # noqa: ANN401 - plain data
+    node = node.real
+    if node.what == "mapping":
+        return {key.text: _data(value) for key, value in node.entries}
+    if node.what == "sequence":
+        return [_data(item) for item in node.items]
+    return node.text.lower() in ("true", "yes", "on") if node.tag == "bool" else node.text
