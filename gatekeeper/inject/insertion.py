@@ -47,7 +47,9 @@ class NotPossibleError(Exception):
 
 def put_in(text: str, documents: Sequence[Node], puts: Sequence[Put]) -> str:
     """Return the text with everything put in; raises `NotPossibleError`."""
-    changes = sorted((change for put in puts for change in _changes(text, put)), key=lambda each: (each.start, each.end, -each.depth))
+    changes = sorted(
+        (change for put in puts for change in _changes(text, put)), key=lambda each: (each.start, each.end, -each.depth)
+    )
     crossed = [later for earlier, later in pairwise(changes) if later.start < earlier.end]
     if crossed:
         message = "two additions meet at one place: write each key on a line of its own"

@@ -25,6 +25,7 @@ _HERE_ONLY = ("report", "ready_file", "output", "notify_fd", "status", "notify_s
 _OF_SERVE = ("start_timeout", "watchdog", "keep_watching", "notify_uid", "notify_access")
 _CNI_USERS = {"istio_cni": 1337, "linkerd_cni": 2102}  # whose traffic the meshes' rules leave alone
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/-]*(@sha256:[0-9a-f]{64})?", re.ASCII)
+_QUOTED = re.compile(r"[\s'\"\\]")
 # What a reference may come to: a problem that is there whatever it comes to is one of what is written.
 _PERHAPS = ("1", "localhost", "200", "tcp://localhost:1")
 
@@ -256,16 +257,21 @@ def _line(declaration: Declaration, problems: list[Problem]) -> str:
     words = [f"{declaration.name}={target}" if declaration.name else target]
     for given in (*declaration.options, *shared):
         words += [f"{given.key}={value}" for value in given.values] or [given.key]
-    line = " ".join(map(shlex.quote, words))
+    line = " ".join(shlex.quote(word) if _QUOTED.search(word) else word for word in words)
     again = parse_line(line, place, [], None) if declaration.targets else None
     if "\n" in line:
         problems.append(Problem(place, "has a line break, which no line can hold: write it without"))
-    elif again and (again.name, [each.url for each in again.targets]) != (
+    elif again and (again.name, _urls(again), _said(again.options)) != (
         declaration.name,
-        [each.url for each in declaration.targets],
+        _urls(declaration),
+        _said((*declaration.options, *shared)),
     ):
         problems.append(Problem(place, "cannot be written in one line: quote its target differently"))
     return line
+
+
+def _urls(declaration: Declaration) -> list[str]:
+    return [target.url for target in declaration.targets]
 
 
 def _said(options: Iterable[Given]) -> list[tuple[str, tuple[str, ...]]]:
