@@ -1,7 +1,6 @@
 """The command ``inject``: manifests read, every pod looked at, and the whole given out, or every problem of it."""
 
 import os
-import sys
 from collections.abc import Sequence
 from difflib import unified_diff
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from gatekeeper.inject.tree import Node, read_documents
 from gatekeeper.inject.warned import warnings_of
 from gatekeeper.inject.words import Asked, read_words, wants_plan_on_stdin
 
+_STDIN = 0
 _LARGEST = 16 * 1024 * 1024
 _PATIENCE = 600.0  # seconds for what makes the manifests, a chart most likely
 
@@ -139,7 +139,7 @@ def _joined(texts: Sequence[str]) -> str:
 
 
 def _read(path: str) -> bytes:
-    descriptor = sys.stdin.fileno() if path == "-" else os.open(path, os.O_RDONLY | os.O_NOCTTY)
+    descriptor = _STDIN if path == "-" else os.open(path, os.O_RDONLY | os.O_NOCTTY)
     try:
         data = read_at_most(_LARGEST + 1, descriptor, _PATIENCE)
     finally:
