@@ -19,6 +19,7 @@ from gatekeeper.declaration import BadDeclarationError
 from gatekeeper.declare.sources import our_variables
 from gatekeeper.declared import declared, glimpse
 from gatekeeper.exits import EX_OK, EX_SIGNAL, EX_SOFTWARE, EX_TIMEOUT, EX_UNAVAILABLE, EX_USAGE
+from gatekeeper.exports import with_exports
 from gatekeeper.gate import FaultError, bypassed, fault_of, faulty, held
 from gatekeeper.handover.become import Failure, Stock, become, lacking, secure_standard_descriptors, take_stock
 from gatekeeper.handover.leave import leave
@@ -264,7 +265,7 @@ def _handed_over(
     command: tuple[str, ...], verdict: Verdict, options: GateOptions, stock: Stock, logger: Log, notifier: Notifier
 ) -> int:
     """Become the command; return only where it could not be executed."""
-    failure = become(command, os.environ, stock, _not_for(options))
+    failure = become(command, with_exports(os.environ, verdict.exports), stock, _not_for(options))
     ending.take_back(options)
     ending.announce(_by_failure(verdict, failure), options, logger, notifier)
     return failure.status

@@ -5,7 +5,7 @@ No meaning yet (that is the plan's), no I/O, no third party.
 
 from typing import NamedTuple
 
-from gatekeeper.model import GateOptions
+from gatekeeper.model import GateOptions, Inference
 
 
 class Problem(NamedTuple):
@@ -59,7 +59,8 @@ class Declaration(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What one place declares: options of the gate, and dependencies."""
+    """What one place declares: options of the gate, and dependencies, with how they were inferred where they were."""
 
     settings: tuple[Given, ...] = ()
     dependencies: tuple[Declaration, ...] = ()
+    inference: Inference | None = None

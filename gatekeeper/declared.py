@@ -14,8 +14,9 @@ from gatekeeper.declare.line import read_value
 from gatekeeper.declare.sources import Reader, gather
 from gatekeeper.declare.substitute import Surroundings
 from gatekeeper.model import GateOptions, Plan
-from gatekeeper.options import OF_THE_TENDED, spelled, variable
+from gatekeeper.options import GATE, OF_THE_ENVIRONMENT, OF_THE_TENDED, spelled, variable
 from gatekeeper.plan import make_plan
+from gatekeeper.values import BadValueError
 
 
 class Declared(NamedTuple):
@@ -58,8 +59,9 @@ def declared(
         told = "a hook is told the annotations by its runtime: leave it out"
         problems += [Problem(given.place, told) for given in arguments.source.settings if given.key == "pod_info"]
     sources = gather(arguments.source, environ, problems, annotations, read_for_annotations)
+    sources += _inferred(command_name, sources, os.environ, problems)
     plan = make_plan(sources, problems)
-    problems = _unusable(plan.options, given)
+    problems = [*_unusable(plan.options, given), *_not_exported(plan, arguments.command)]
     if command_name == "run":
         problems += _unheard(plan.options)
     if problems:
@@ -81,19 +83,57 @@ def surroundings(argv: Sequence[str]) -> Surroundings:
     return Surroundings(os.environ, named)
 
 
+def _inferred(
+    command_name: str, sources: Sequence[Source], environ: Mapping[str, str], problems: list[Problem]
+) -> list[Source]:
+    """Return what the environment tells of, where that was asked for: the lowest of the sources."""
+    asked: dict[str, Given] = {}
+    for each in (given for source in sources for given in source.settings if given.key in OF_THE_ENVIRONMENT):
+        asked.setdefault(each.key, each)
+    if not asked:
+        return []
+    if command_name == "hook":
+        what = "a hook is given its runtime's environment, and not the container's: declare what is waited for"
+        problems += [Problem(each.place, what) for each in asked.values()]
+        return []
+    from gatekeeper.infer.environ import infer  # noqa: PLC0415 - most runs infer nothing
+
+    read: dict[str, tuple[str, ...]] = {}
+    for key, each in asked.items():
+        try:
+            read[key] = GATE[key].option.read(each.values)
+        except BadValueError:  # the plan tells of it
+            return []
+    declared_by_others = [each for source in sources for each in source.dependencies]
+    return [infer(read.get("from_env", ()), read.get("needs", ()), environ, declared_by_others, problems)]
+
+
+def _not_exported(plan: Plan, command: tuple[str, ...] | None) -> list[Problem]:
+    """Return what would keep the variables of services from being told to anybody."""
+    if not plan.options.export_env:
+        return []
+    place = next(each.origin for each in plan.settings if each.key == "export_env")
+    if plan.options.export_env == "-" and command is None:
+        return [Problem(place, "there is no COMMAND whose environment could have the variables: name a file")]
+    made = [each for dependency in plan.dependencies for each in dependency.alternatives if each.kind == "service"]
+    if made:
+        return []
+    return [Problem(place, "no dependency is a service, so that there are no variables of one: write service://NAME")]
+
+
 def glimpse(argv: Sequence[str], environ: Mapping[str, str]) -> GateOptions:
     """Return where an end is to be told, as far as that can be seen without understanding anything else.
 
     For a fault on the way to a plan: whoever looks there must not find the story of an earlier run, or nothing.
     """
     seen: dict[str, str] = {}
-    for key in ("report", "ready_file", "termination_log"):
+    for key in ("report", "ready_file", "export_env", "termination_log"):
         option, words = spelled(key), list(argv[: argv.index("--")] if "--" in argv else argv)
         after = [words[index + 1] for index, word in enumerate(words[:-1]) if word == option]
         after += [word.removeprefix(f"{option}=") for word in words if word.startswith(f"{option}=")]
         if value := (after or [environ.get(variable(key), "")])[-1]:
             seen[key] = value
-    return GateOptions(**seen)  # type: ignore[arg-type]  # these three are text
+    return GateOptions(**seen)  # type: ignore[arg-type]  # these four are text
 
 
 def _unheard(options: GateOptions) -> list[Problem]:
@@ -107,15 +147,21 @@ def _unheard(options: GateOptions) -> list[Problem]:
 
 def _unusable(options: GateOptions, given: Collection[int]) -> list[Problem]:
     """Return what can be told of files and descriptors before anything is probed."""
+    written = {
+        "report": options.report,
+        "ready_file": options.ready_file,
+        "export_env": None if options.export_env == "-" else options.export_env,
+        "termination_log": options.termination_log,
+    }
     problems = [
         Problem(spelled(key), problem)
-        for key, path in (("report", options.report), ("ready_file", options.ready_file))
-        if path and (problem := files.check_writable(path) or (key == "ready_file" and files.check_removable(path)))
+        for key, path in written.items()
+        if key != "termination_log" and path
+        if (problem := files.check_writable(path) or (key != "report" and files.check_removable(path)))
     ]
     if options.notify_fd is not None and options.notify_fd not in given:
         what = f"descriptor {options.notify_fd} is not open: name the one that the supervisor passed"
         problems.append(Problem(spelled("notify_fd"), what))
-    written = {"report": options.report, "ready_file": options.ready_file, "termination_log": options.termination_log}
     places = [(key, os.path.realpath(path)) for key, path in written.items() if path and path != "off"]
     problems += [
         Problem(spelled(key), f"is the file of {spelled(other)} too: name another")

@@ -12,6 +12,7 @@ from gatekeeper import decide
 from gatekeeper.announce.progress import Progress
 from gatekeeper.decide import Decision
 from gatekeeper.declaration import BadDeclarationError, Problem
+from gatekeeper.exports import Exported, exported
 from gatekeeper.model import Plan, State
 from gatekeeper.signals import Signals
 from gatekeeper.verdict import Cause, Gate, Verdict
@@ -50,9 +51,9 @@ async def hold(
     else:
         watch = Watch(plan, began=began)
     watching(watch)
-    decision: Decision = (Gate.CLOSED, Cause.FAULT)
+    told: list[Exported] = []
     try:
-        decision = await _decided(watch, progress, signals)
+        decision = await _decided(watch, progress, signals, told)
     except BadDeclarationError:
         raise
     except Exception as error:
@@ -60,7 +61,12 @@ async def hold(
     finally:
         if progress:
             progress.end(watch)
-    return decide.conclude(decision, watch.reports(), started, watch.waited)
+    verdict = decide.conclude(decision, watch.reports(), started, watch.waited)
+    if verdict and told:
+        verdict = verdict._replace(exports=told[0].variables)
+        if told[0].problem:
+            verdict = verdict._replace(gate=Gate.CLOSED, cause=Cause.FAULT, summary=told[0].problem)
+    return verdict
 
 
 async def look(plan: Plan, signals: Signals | None = None) -> Verdict:
@@ -170,10 +176,15 @@ async def believe(plan: Plan) -> None:
         raise BadDeclarationError(problems, plan.options)
 
 
-async def _decided(watch: Watch, progress: Progress | None, signals: Signals | None) -> Decision:
+async def _decided(watch: Watch, progress: Progress | None, signals: Signals | None, told: list[Exported]) -> Decision:
+    """Return the decision; ``told`` takes the variables of the services, where those were asked for."""
+
     async def deciding() -> Decision:
         await believe(watch.plan)
-        return await watch.run(decide.so_far, decide.at_deadline)
+        gate, cause = await watch.run(decide.so_far, decide.at_deadline)
+        if gate is Gate.OPEN and watch.plan.options.export_env:
+            told.append(await exported(watch.plan, watch.reports()))
+        return gate, cause
 
     return await _first_of(deciding(), signals, progress.accompany(watch) if progress else None)
 

@@ -15,6 +15,7 @@ from gatekeeper.values import shown
 from gatekeeper.verdict import Report
 
 WAITING = "gate.waiting"
+INFERRED = "plan.inferred"
 STILL_WAITING = "gate.still_waiting"
 OPEN = "gate.open"
 CLOSED = "gate.closed"

@@ -112,7 +112,9 @@ class Probe(Protocol):
 
     A probe may also have ``async watch() -> Signal | None``; the pace then attempts again at a change instead of
     polling. And it may have ``async refuted() -> str | None``, asked once before anything is attempted: what is wrong
-    with the declaration, where only the world can tell (no port is declared, and DNS knows of none).
+    with the declaration, where only the world can tell (no port is declared, and DNS knows of none). And it may have
+    ``async exports() -> Mapping[str, str] | Outcome``, asked once when the gate opens: the variables that a kubelet
+    would make of it, or why there are none.
     """
 
     async def attempt(self) -> Outcome:
@@ -184,6 +186,8 @@ class GateOptions(NamedTuple):
     """
 
     file: str | None = None
+    from_env: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
     timeout: float | None = 300.0
     attempt_timeout: float | None = 3.0
     interval: float | None = None
@@ -196,6 +200,7 @@ class GateOptions(NamedTuple):
     notify: str = "auto"
     notify_fd: int | None = None
     ready_file: str | None = None
+    export_env: str | None = None
     termination_log: str | None = None
     report: str | None = None
     log_format: str = "auto"
@@ -213,9 +218,36 @@ class GateOptions(NamedTuple):
     output: str = "text"
 
 
+class Inferred(NamedTuple):
+    """A dependency that nobody declared: its name, its target without secrets, the variables that tell it, a remark."""
+
+    name: str
+    target: str
+    variables: tuple[str, ...]
+    note: str = ""
+
+
+class LeftOut(NamedTuple):
+    """A variable that was looked at and tells of no dependency, and why."""
+
+    variable: str
+    why: str
+
+
+class Inference(NamedTuple):
+    """What an environment was found to tell; what was left out is as much a part of it."""
+
+    found: tuple[Inferred, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+
 class Plan(NamedTuple):
-    """What will be probed and how the gate behaves; ``settings`` say where each option of the gate came from."""
+    """What will be probed and how the gate behaves; ``settings`` say where each option of the gate came from.
+
+    ``inference`` is None where nobody asked for one.
+    """
 
     dependencies: tuple[Dependency, ...]
     options: GateOptions
     settings: tuple[Setting, ...] = ()
+    inference: Inference | None = None

@@ -34,12 +34,16 @@ USUAL_STATUS = Address("/run/gatekeeper/status.sock")
 
 
 class GateOption(NamedTuple):
-    """An option of the gate: how it is read, what stands for its value in the help, its default as text."""
+    """An option of the gate: how it is read, what stands for its value in the help, its default as text.
+
+    ``bare`` is what it says where it stands alone, where it may: a value is then written behind ``=`` only.
+    """
 
     option: Option
     metavar: str = ""
     default: str = ""
     short: str = ""
+    bare: str = ""
 
     @property
     def is_flag(self) -> bool:
@@ -71,6 +75,28 @@ def addresses(text: str) -> tuple[Address, ...]:
     return () if text.strip().lower() == "off" else tuple(address(part.strip()) for part in text.split(","))
 
 
+def patterns(text: str) -> str:
+    """Return the pattern of names of variables that a text is; a word for yes is all of them, one for no is none.
+
+    Raises `BadValueError`.
+    """
+    try:
+        return "*" if flag(text) else "!*"
+    except BadValueError:
+        if re.fullmatch(r"!?[A-Za-z0-9_*?]+", text):
+            return text
+    message = f"{quoted(text)} is no pattern: write NAME with * and ?, several with commas, !NAME for all but these"
+    raise BadValueError(message)
+
+
+def variable_name(text: str) -> str:
+    """Return the name of a variable; raises `BadValueError`."""
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
+        return text
+    message = f"{quoted(text)} is no name of a variable: write one, as in REDIS_SERVICE_HOST"
+    raise BadValueError(message)
+
+
 def many(parse: Callable[[str], int]) -> Callable[[str], tuple[int, ...]]:
     """Return a parser of values with commas between them."""
     return lambda text: tuple(parse(part) for part in text.split(","))
@@ -78,6 +104,17 @@ def many(parse: Callable[[str], int]) -> Callable[[str], tuple[int, ...]]:
 
 GATE: dict[str, GateOption] = {
     "file": _gate(not_empty, "plan file: YAML, JSON or TOML by its suffix, - for YAML on stdin", "FILE", "none", "f"),
+    "from_env": GateOption(
+        Option(patterns, "wait for what the environment tells of, too; =PATTERN: variables, !PATTERN", True, True),  # noqa: FBT003 - many, commas
+        "[=PATTERN]",
+        "off",
+        bare="*",
+    ),
+    "needs": GateOption(
+        Option(variable_name, "wait for what this variable tells of, set or not; several", True, True),  # noqa: FBT003 - many, commas
+        "NAME",
+        "none",
+    ),
     "timeout": _gate(limit, "the gate's deadline; 0 = none", "D", "5m", "t"),
     "attempt_timeout": _gate(limit, "one attempt, name resolution included; 0 = no limit", "D", "3s"),
     "interval": _gate(pause, "shortest pause between attempts", "D", "paced by outcome"),
@@ -94,6 +131,9 @@ GATE: dict[str, GateOption] = {
     ),
     "notify_fd": _gate(whole(3, MOST), "s6 readiness: a newline on this descriptor when the gate opens", "N", "none"),
     "ready_file": _gate(not_empty, "written when the gate opens, removed at the start", "FILE", "none"),
+    "export_env": _gate(
+        not_empty, "the variables of the services behind the open gate, for COMMAND too; - for it alone", "FILE", "none"
+    ),
     "termination_log": _gate(not_empty, "where to say why in 1 KiB; off", "FILE", "/dev/termination-log if there"),
     "report": _gate(not_empty, "the whole report as JSON, written at the end", "FILE", "none"),
     "log_format": _gate(
@@ -122,6 +162,9 @@ OF_THE_GATE = (
     *("timeout", "attempt_timeout", "interval", "max_interval", "successes", "stable_for"),
     *("any", "on_timeout", "bypass"),
 )
+
+# What is looked for in the environment of whoever is given it.
+OF_THE_ENVIRONMENT = ("from_env", "needs")
 
 # What is said of a command that is tended.
 OF_THE_TENDED = (

@@ -127,7 +127,7 @@ def plan_page(plan: Plan) -> str:
         text += (
             f"{dependency.name}: {dependency.target} ({dependency.origin})\n{_settings(_all_settings(dependency))}\n"
         )
-    return f"{text}gate:\n{_settings(plan.settings)}"
+    return f"{text}{_inference(plan)}gate:\n{_settings(plan.settings)}"
 
 
 def plan_data(plan: Plan) -> dict[str, Any]:
@@ -145,7 +145,41 @@ def plan_data(plan: Plan) -> dict[str, Any]:
             for dependency in plan.dependencies
         ],
         "gate": _data(plan.settings),
+        **({"inference": _inference_data(plan)} if plan.inference else {}),
     }
+
+
+def _inference(plan: Plan) -> str:
+    """Return what the environment was found to tell, and what was left out, or nothing where nobody asked."""
+    if plan.inference is None:
+        return ""
+    found = [
+        [f"  {name}", target, f"from {', '.join(variables)}", "; ".join(filter(None, (note, _replaced(plan, name))))]
+        for name, target, variables, note in plan.inference.found
+    ]
+    left = [[f"  {variable}", why] for variable, why in plan.inference.left_out]
+    told = f"inferred from the environment:\n{table(found)}" if found else "inferred from the environment: nothing\n"
+    return f"{told}left out:\n{table(left)}" if left else told
+
+
+def _inference_data(plan: Plan) -> dict[str, Any]:
+    assert plan.inference is not None  # noqa: S101 - asked only where there is one
+    found = [
+        {**each._asdict(), "variables": list(each.variables), "replaced_by": _origin(plan, each.name)}
+        for each in plan.inference.found
+    ]
+    return {"found": found, "left_out": [each._asdict() for each in plan.inference.left_out]}
+
+
+def _replaced(plan: Plan, name: str) -> str:
+    origin = _origin(plan, name)
+    return f"replaced by {origin}" if origin else ""
+
+
+def _origin(plan: Plan, name: str) -> str | None:
+    """Return who declared what was inferred too, None where nobody did."""
+    origins = [each.origin for each in plan.dependencies if each.name == name]
+    return next((each for each in origins if not each.startswith("variable ")), None)
 
 
 def _all_settings(dependency: Dependency) -> list[Setting]:
@@ -205,7 +239,7 @@ def _first_line(maker: type) -> str:
 def _option(key: str) -> str:
     row = GATE[key]
     short = f"-{row.short}, " if row.short else "    "
-    return f"{short}{spelled(key)} {row.metavar}".rstrip()
+    return f"{short}{spelled(key)}{'' if row.bare else ' '}{row.metavar}".rstrip()
 
 
 def _value(metavar: str) -> str:

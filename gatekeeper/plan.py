@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gatekeeper.declaration import BadDeclarationError, Declaration, Given, Problem, Source, Target
-from gatekeeper.model import Alternative, Dependency, GateOptions, Plan, Setting
+from gatekeeper.model import Alternative, Dependency, GateOptions, Inference, Plan, Setting
 from gatekeeper.options import COMMON, GATE
 from gatekeeper.order import check_order
 from gatekeeper.probes import KINDS, load
@@ -27,12 +27,20 @@ def make_plan(sources: Sequence[Source], problems: Iterable[Problem] = ()) -> Pl
     made = [_dependency(name, text, settings, found) for name, text in declared.items()]
     dependencies = [dependency for dependency in made if dependency]
     check_order(declared, found)
+    inference = next((source.inference for source in sources if source.inference), None)
     if not declared and not found:
         how = "name one as an argument (tcp://db:5432), in GATEKEEPER_DEPENDENCIES, or in a plan file (--file)"
-        found.append(Problem("dependencies", f"there is none: {how}"))
+        found.append(Problem("dependencies", f"there is none: {how}{_looked_at(inference)}"))
     if found:
         raise BadDeclarationError(list(dict.fromkeys(found)), options)
-    return Plan(tuple(dependencies), options, tuple(settings.values()))
+    return Plan(tuple(dependencies), options, tuple(settings.values()), inference)
+
+
+def _looked_at(inference: Inference | None) -> str:
+    if inference is None:
+        return ""
+    told = ", ".join(f"{each.variable} {each.why}" for each in inference.left_out)
+    return f"; the environment tells of none ({told or 'no variable has a name that would'})"
 
 
 def _gate_options(sources: Sequence[Source], problems: list[Problem]) -> tuple[GateOptions, dict[str, Setting]]:

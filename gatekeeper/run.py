@@ -18,6 +18,7 @@ from gatekeeper.announce.progress import Progress
 from gatekeeper.announce.sdnotify import Notifier
 from gatekeeper.announce.status import StatusServer
 from gatekeeper.declaration import BadDeclarationError, Problem
+from gatekeeper.exports import with_exports
 from gatekeeper.gate import FaultError, bypassed, fault_of, hold, in_loop
 from gatekeeper.handover.become import Stock, lacking
 from gatekeeper.handover.supervise import has_children, signal_all
@@ -79,7 +80,8 @@ def run(
             voices.logger.say("info", log.STARTING, command=command[0])
             tended = _tended(plan.options, whole, voices, changed)
             async with keeping(plan, whole, voices.logger, changed):
-                return Ran(verdict, await tended.run(command, environ, stock, ours, lambda: signals.received))
+                given = with_exports(environ, verdict.exports)
+                return Ran(verdict, await tended.run(command, given, stock, ours, lambda: signals.received))
 
     try:
         ran = in_loop(through())

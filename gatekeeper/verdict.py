@@ -1,7 +1,9 @@
 """What comes of it all: a report for each dependency, and a verdict over them. No I/O, no third party."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from gatekeeper.model import Reason, State
@@ -65,7 +67,10 @@ class Cause(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """The whole report: what the gate does, why, and what came of each dependency. True when the gate is open."""
+    """The whole report: what the gate does, why, and what came of each dependency. True when the gate is open.
+
+    ``exports`` are the variables of the services behind the open gate, where they were asked for.
+    """
 
     gate: Gate
     cause: Cause
@@ -73,6 +78,7 @@ class Verdict(NamedTuple):
     started: datetime
     waited: float
     dependencies: tuple[Report, ...]
+    exports: Mapping[str, str] = MappingProxyType({})
 
     def __bool__(self) -> bool:
         """Tell whether the gate is open, so that ``if gatekeeper.check(...)`` means what it says."""

@@ -117,15 +117,20 @@ def _refusal(error: BadDeclarationError) -> str:
 
 
 def take_back(options: GateOptions) -> None:
-    """Remove the ready file, which an earlier run left or which turned out to be too early; raises OSError."""
-    if options.ready_file:
-        files.remove(options.ready_file)
+    """Remove what says that the gate is open, which an earlier run left or which was too early; raises OSError."""
+    for path in (options.ready_file, options.export_env):
+        if path and path != "-":
+            files.remove(path)
 
 
 def _write_files(verdict: Verdict, options: GateOptions) -> None:
     patience = files.PATIENCE if verdict else LAST_PATIENCE
     if options.report:
         files.write_report(options.report, verdict, patience)
+    if options.export_env and options.export_env != "-" and verdict:
+        from gatekeeper.announce.environ import env_file  # noqa: PLC0415 - for this one option
+
+        files.write_whole(options.export_env, env_file(verdict.exports), patience)
     if options.ready_file and verdict:
         files.write_whole(options.ready_file, story(verdict) + "\n", patience)
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from gatekeeper.announce.sdnotify import Notifier
 from gatekeeper.decide import summary
-from gatekeeper.log import STILL_WAITING, WAITING, Log
-from gatekeeper.model import Outcome, Plan
+from gatekeeper.log import INFERRED, STILL_WAITING, WAITING, Log
+from gatekeeper.model import Inference, Outcome, Plan
 from gatekeeper.screen import Screen
 from gatekeeper.verdict import Report
 from gatekeeper.watch import Watch
@@ -55,6 +55,8 @@ class Progress:
             deadline = next(setting for setting in self._plan.settings if setting.key == "timeout")
             timeout = f"{deadline.text} ({deadline.origin})"
             self._log.say("info", WAITING, dependencies=len(self._plan.dependencies), timeout=timeout)
+            if self._plan.inference:
+                self._log.say("info", INFERRED, **_told(self._plan.inference))
         self._plan = None
 
     def end(self, watch: Watch) -> None:
@@ -87,6 +89,16 @@ class Progress:
             wanted = EXTEND_BY if left is None else min(EXTEND_BY, left + TO_TELL_WHY)
             self._notifier.extend_timeout(wanted)
             await asyncio.sleep(EXTEND_EVERY)
+
+
+def _told(inference: Inference) -> dict[str, str]:
+    """Return in two lines what was inferred from which variables, and what was left out."""
+    found = [
+        f"{name} from {', '.join(variables)}: {target}{f' ({note})' if note else ''}"
+        for name, target, variables, note in inference.found
+    ]
+    left = [f"{each.variable} ({each.why})" for each in inference.left_out]
+    return {"summary": "; ".join(found) or "nothing", **({"left_out": "; ".join(left)} if left else {})}
 
 
 def _left(watch: Watch) -> float | None:

@@ -15,6 +15,8 @@ from gatekeeper.values import nearest, quoted
 _SHORT = {row.short: key for key, row in GATE.items() if row.short}
 # What a shell made a word of its own because the argument was not quoted: an option or a flag without its dependency.
 _STRAY = re.compile(rf"[a-z_-]+=[^:/|]*|{'|'.join(COMMON)}")
+# What can be no dependency, and is taken for the value of an option that takes one behind = only.
+_VARIABLES = re.compile(r"!?[A-Z0-9_*?]+(,!?[A-Z0-9_*?]+)*")
 _EXAMPLE = "'tcp://db:5432 timeout=3s'"
 
 
@@ -79,6 +81,11 @@ def _option(
         problems.append(Problem(name if name.isprintable() else quoted(name), f"unknown option{hint}"))
     elif row.is_flag:
         _add(settings, Given(key, (value,) if equals else (), spelled(key)), repeatable=True)
+    elif row.bare and not equals:
+        _add(settings, Given(key, (row.bare,), spelled(key)))
+        if words and _VARIABLES.fullmatch(words[0]):
+            what = f"takes its value behind =: write {spelled(key)}={words.pop(0)}"
+            problems.append(Problem(spelled(key), what))
     elif equals or words:
         read = read_value(value if equals else words.pop(0), spelled(key), problems, environ)
         if read is not None:

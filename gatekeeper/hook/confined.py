@@ -11,7 +11,7 @@ from gatekeeper.probes import KINDS, load
 from gatekeeper.probes._options import options_of
 
 TRUST = "--trust-annotations"
-_FILES = ("ready_file", "termination_log", "report")
+_FILES = ("ready_file", "export_env", "termination_log", "report")
 _WHY = f"this hook runs outside of the container: call it as startContainer, or allow it with {TRUST} in its args"
 
 

@@ -19,6 +19,7 @@ from gatekeeper.probes._options import Options, build, option
 from gatekeeper.probes._race import Endpoints, endpoints, over_peers
 from gatekeeper.probes._resolvconf import DNS_PORT, RESOLV_CONF
 from gatekeeper.probes._target import port_number, refuse_more, rest_of
+from gatekeeper.probes._variables import Port, port_variable, variables_of
 from gatekeeper.resolve import Peer
 from gatekeeper.values import BadValueError, duration, quoted
 
@@ -68,9 +69,31 @@ class Service:
             await self._only_port()
         except MissError as miss:
             if miss.outcome.gone or miss.outcome.state is State.FAILED:
-                variable = _variable_name(self.name)
+                variable = port_variable(self.name)
                 return f"has no port, and no {variable} is in the environment: {miss.outcome.detail}; write {_EXAMPLE}"
         return None
+
+    async def exports(self) -> Mapping[str, str] | Outcome:
+        """Return the variables that a kubelet would make of the service, or why there are none.
+
+        As far as DNS tells: of its ports, the one that was waited for.
+        """
+        try:
+            name = self.port if isinstance(self.port, str) else ""
+            if isinstance(self.port, int):
+                number = self.port
+            elif name:
+                number = (await self._srv(f"_{name}._tcp.{self.name}"))[0].port
+            else:
+                number = await self._only_port()
+            peers = await addresses(self.name, number)
+        except MissError as miss:
+            return miss.outcome
+        addresses_of_first = [peer.address[0] for peer in peers if peer.family is peers[0].family]
+        if len(set(addresses_of_first)) > 1:
+            why = f"{self.name} has {len(peers)} addresses, as a headless service has, and no variables are made of one"
+            return failed(Reason.UNWANTED_ANSWER, why)
+        return variables_of(self.name.partition(".")[0], addresses_of_first[0], (Port(number, name),))
 
     async def _at_targets(self, targets: "tuple[Target, ...]") -> Outcome:
         if self.endpoints == "any":
@@ -174,7 +197,7 @@ def _port(port: str) -> int | str:
 
 def _variable(name: str) -> int | None:
     """Return the port that the kubelet tells in the environment, where only services of the pod's namespace are."""
-    key = _variable_name(name)
+    key = port_variable(name)
     if "." in name or not os.environ.get(key):
         return None
     try:
@@ -182,7 +205,3 @@ def _variable(name: str) -> int | None:
     except BadValueError:
         message = f"has no port, and {key} in the environment is none: write {_EXAMPLE}"
         raise BadValueError(message) from None
-
-
-def _variable_name(name: str) -> str:
-    return re.sub(r"^(?=[0-9])", "_", re.sub(r"[-.]", "_", name)).upper() + "_SERVICE_PORT"

@@ -1,0 +1,74 @@
+"""Protocols by the schemes and the words that name them in other people's settings, with their ports.
+
+Not the list of kinds: most have none, and as soon as one has, it is found here by its name.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from gatekeeper.probes import KINDS
+
+
+class Protocol(NamedTuple):
+    """A protocol: its name, its default port, other names of it, and those of it over TLS with their default port."""
+
+    name: str
+    port: int
+    others: str = ""
+    secure: str = ""
+    secure_port: int | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All its names, its own first."""
+        return (self.name, *self.others.split(), *self.secure.split())
+
+
+class Spoken(NamedTuple):
+    """What a scheme means: the kind that probes it (None where there is none yet), and the port (None if unknown)."""
+
+    kind: str | None
+    port: int | None
+
+
+def _all() -> Iterator[Protocol]:
+    yield Protocol("postgres", 5432, "postgresql pg pgsql postgis timescaledb cockroachdb")
+    yield Protocol("mysql", 3306, "mariadb mysql2")
+    yield Protocol("redis", 6379, "valkey", "rediss valkeys")
+    yield Protocol("amqp", 5672, "rabbitmq rabbit", "amqps", 5671)
+    yield Protocol("kafka", 9092)
+    yield Protocol("mongodb", 27017, "mongo")
+    yield Protocol("memcached", 11211, "memcache")
+    yield Protocol("nats", 4222)
+    yield Protocol("mqtt", 1883, "mosquitto", "mqtts", 8883)
+    yield Protocol("mssql", 1433, "sqlserver")
+    yield Protocol("oracle", 1521)
+    yield Protocol("clickhouse", 9000)
+    yield Protocol("cassandra", 9042, "scylla")
+    yield Protocol("neo4j", 7687, "bolt")
+    yield Protocol("zookeeper", 2181, "zk")
+    yield Protocol("etcd", 2379)
+    yield Protocol("pulsar", 6650, "", "pulsar+ssl", 6651)
+    yield Protocol("elasticsearch", 9200, "opensearch elastic")
+    yield Protocol("ldap", 389, "", "ldaps", 636)
+    yield Protocol("smtp", 25, "mail", "smtps", 465)
+    yield Protocol("imap", 143, "", "imaps", 993)
+    yield Protocol("ftp", 21, "", "ftps", 990)
+    yield Protocol("ssh", 22, "sftp")
+    yield Protocol("grpc", 0, "", "grpcs")
+    yield Protocol("ws", 80, "", "wss", 443)
+    yield Protocol("http", 80, "", "https", 443)
+
+
+def spoken(scheme: str) -> Spoken | None:
+    """Return what a scheme or a word means, None where it is not known."""
+    for protocol in _all():
+        if scheme in protocol.names:
+            others = protocol.secure.split()
+            secure = scheme in others
+            port = (protocol.secure_port if secure else None) or protocol.port or None
+            # A kind that speaks TLS under a scheme of its own has it in the table; another is only reached.
+            tried = (scheme,) if secure else (scheme, *(each for each in protocol.names if each not in others))
+            kind = next((each for each in tried if each in KINDS), None)
+            return Spoken(kind, port)
+    return Spoken(scheme, None) if scheme in KINDS else None
