@@ -61,7 +61,7 @@ def declared(
     sources = gather(arguments.source, environ, problems, annotations, read_for_annotations)
     sources += _inferred(command_name, sources, os.environ, problems)
     plan = make_plan(sources, problems)
-    problems = [*_unusable(plan.options, given), *_not_exported(plan, arguments.command)]
+    problems = [*_unusable(plan.options, given), *_not_exported(plan, command_name, arguments.command)]
     if command_name == "run":
         problems += _unheard(plan.options)
     if problems:
@@ -108,12 +108,12 @@ def _inferred(
     return [infer(read.get("from_env", ()), read.get("needs", ()), environ, declared_by_others, problems)]
 
 
-def _not_exported(plan: Plan, command: tuple[str, ...] | None) -> list[Problem]:
+def _not_exported(plan: Plan, command_name: str, command: tuple[str, ...] | None) -> list[Problem]:
     """Return what would keep the variables of services from being told to anybody."""
     if not plan.options.export_env:
         return []
     place = next(each.origin for each in plan.settings if each.key == "export_env")
-    if plan.options.export_env == "-" and command is None:
+    if plan.options.export_env == "-" and command is None and command_name not in ("check", "plan"):
         return [Problem(place, "there is no COMMAND whose environment could have the variables: name a file")]
     made = [each for dependency in plan.dependencies for each in dependency.alternatives if each.kind == "service"]
     if made:

@@ -55,7 +55,9 @@ FLOW: dict[str, set[str]] = {
     "probes": set(),
     "probes._": {"resolve", "probes._"},
     "kube.": {"declare.formats", "kube.", "probes._"},  # the way of a kind to its server, over what kinds share
+    "probes._protocols": {"probes"},  # what is a kind by now
     "probes.": KIND,
+    "infer.": {"infer.", "probes._protocols", "probes._variables"},  # what a scheme and a variable's name mean
     "order": set(),
     "plan": {"order", "probes", "probes._options"},  # what a target means only its kind knows
     "pace": {"turns"},
@@ -64,8 +66,10 @@ FLOW: dict[str, set[str]] = {
     "decide": set(),
     "log": set(),
     "screen": {"log"},  # for the sink that never blocks
+    "announce.environ": set(),
     "announce.files": set(),
     "announce.ending": {
+        "announce.environ",
         "announce.files",
         "announce.s6",
         "announce.sdnotify",
@@ -73,19 +77,32 @@ FLOW: dict[str, set[str]] = {
         "log",
     },  # in the verdict's words
     "announce.progress": {"announce.sdnotify", "decide", "log", "screen", "watch"},  # asks a watch where things stand
-    "gate": {"announce.progress", "decide", "signals", "watch"},  # puts together what runs in the event loop
+    "exports": {"probes._variables"},
+    "gate": {"announce.progress", "decide", "exports", "signals", "watch"},  # puts together what runs in the event loop
     "limit": set(),
     "job": {"handover."},
     "tend": {"announce.received", "announce.relay", "announce.sdnotify", "handover.", "job", "lifecycle", "limit"},
     "whole": {"announce.metrics", "announce.status", "decide", "lifecycle", "watch"},
     "keep": {"pace", "turns"},
-    "run": {"announce.", "gate", "handover.", "keep", "lifecycle", "log", "signals", "tend", "watch", "whole"},
+    "run": {
+        "announce.",
+        "exports",
+        "gate",
+        "handover.",
+        "keep",
+        "lifecycle",
+        "log",
+        "signals",
+        "tend",
+        "watch",
+        "whole",
+    },
     "serve": {"announce.", "gate", "lifecycle", "limit", "log", "run", "signals", "whole"},
     "pages": {"probes", "probes._options", "screen"},
     "demo": set(),
     "install": set(),
     "__init__": {"declare.line", "gate", "plan"},  # the library face
-    "declared": {"announce.files", "declare.", "plan"},
+    "declared": {"announce.files", "declare.", "infer.environ", "plan"},
     "hook.state": {"declare.formats", "declare.reading"},
     "hook.bundle": set(),
     "hook.enter": {"hook.bundle", "hook.state"},
@@ -104,7 +121,18 @@ FLOW: dict[str, set[str]] = {
     "notify": {"announce.sdnotify"},
     "ask": set(),
     "quick": {"ask", "exits", "handover.", "notify", "pages"},
-    "cli": {"announce.", "asked", "declare.sources", "declared", "exits", "gate", "handover.", "hook.", "log"}
+    "cli": {
+        "announce.",
+        "asked",
+        "declare.sources",
+        "declared",
+        "exits",
+        "exports",
+        "gate",
+        "handover.",
+        "hook.",
+        "log",
+    }
     | {"pages", "run", "screen", "serve", "signals", "turns"},
     "__main__": {"cli", "quick"},
 }

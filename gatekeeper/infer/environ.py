@@ -81,7 +81,10 @@ def _chosen(
     unwanted = [each[1:] for each in patterns if each.startswith("!")]
     exact = _exact(patterns)
     problems.extend(
-        Problem(spelled("from_env"), f"{name} is not set: {spelled('needs')} {name} waits for a service all the same")
+        Problem(
+            spelled("from_env"),
+            f"{name} is not set: set it, or say {spelled('needs')} X_SERVICE_HOST of a service that is yet to come",
+        )
         for name in exact
         if name not in environ
     )

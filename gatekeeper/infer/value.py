@@ -14,8 +14,10 @@ _LISTENS = re.compile(r"0\.0\.0\.0|\[?::\]?|\*|")
 _HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?"
 _PLACE = re.compile(rf"(?P<host>{_HOST})(:(?P<port>[0-9]{{1,5}}))?", re.ASCII)
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9.-]*(\+[A-Za-z0-9+.-]+)?)://(?P<rest>.*)", re.DOTALL)
-_JDBC = re.compile(r"jdbc:(?P<scheme>[a-z0-9]+)(:[a-z0-9-]+)*?:@?(//)?(?P<rest>[^/].*)", re.DOTALL | re.IGNORECASE)
-_GO_MYSQL = re.compile(r"([^@]*@)?(?P<network>tcp6?|unix)\((?P<place>[^()]*)\)/.*", re.DOTALL)
+_JDBC = re.compile(
+    r"jdbc:(?P<scheme>[a-z0-9]+)(?::[a-z0-9-]+)*+:(?://|@(?://)?)(?P<rest>[^/].*)", re.DOTALL | re.IGNORECASE
+)
+_GO_MYSQL = re.compile(r"(.*@)?(?P<network>tcp6?|unix)\((?P<place>[^()]*)\)/.*", re.DOTALL)
 _LIBPQ = re.compile(r"(?:[a-z_]++\s*+=\s*+(?:'(?:\\.|[^'\\])*+'|\S*+)(?:\s++|$))++")
 _LIBPQ_PAIR = re.compile(r"([a-z_]+)\s*=\s*(?:'((?:\\.|[^'\\])*)'|(\S*))")
 _NO_NETWORK = re.compile(r"sqlite3?|file|mem(ory)?|h2|derby|hsqldb|duckdb|data|mailto|about|javascript")

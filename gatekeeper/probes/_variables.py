@@ -100,7 +100,9 @@ def merged(environ: Mapping[str, str], made: Mapping[str, str]) -> dict[str, str
     reference = re.compile(r"\$\(([A-Za-z0-9_]+)\)")
     held = {name: made[name] for name in made if reference.search(environ.get(name, "")) or not environ.get(name)}
 
+    counting = {name: held.get(name) or environ[name] for name in made}
+
     def replaced(value: str) -> str:
-        return reference.sub(lambda found: made.get(found[1], found[0]), value)
+        return reference.sub(lambda found: counting.get(found[1], found[0]), value)
 
     return {name: replaced(value) if "$(" in value else value for name, value in environ.items()} | held
