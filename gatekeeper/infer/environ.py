@@ -194,7 +194,8 @@ def _services(
         if service.name:
             target = f"service://{service.name}{f':{service.port}' if service.port else ''}"
             name = service.name.split(".")[0]
-            yield _Found(name, f"{name}-service", (target,), (), service.variables, service.note)
+            awaited = () if service.port else (("awaited", "yes"),)  # it need not exist yet
+            yield _Found(name, f"{name}-service", (target,), awaited, service.variables, service.note)
         elif not covered & {*names_of(service.stem), service.stem.lower()}:
             problems.append(Problem(f"variable {service.variables[0]}", services.ambiguous(service.stem)))
 

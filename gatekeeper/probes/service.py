@@ -21,7 +21,7 @@ from gatekeeper.probes._resolvconf import DNS_PORT, RESOLV_CONF
 from gatekeeper.probes._target import port_number, refuse_more, rest_of
 from gatekeeper.probes._variables import Port, port_variable, variables_of
 from gatekeeper.resolve import Peer
-from gatekeeper.values import BadValueError, duration, quoted
+from gatekeeper.values import BadValueError, duration, flag, quoted
 
 if TYPE_CHECKING:
     from gatekeeper.probes._dns import Target
@@ -42,6 +42,9 @@ class Service:
     endpoints: Endpoints = option(endpoints, "how many of the addresses must pass: any, all or a number", default="any")
     linger: float | None = option(
         duration, "watch a new connection so long for a hang-up; 0 does not", unset="two round trips"
+    )
+    awaited: bool = option(
+        flag, "without a port: a name that is not there yet is waited for, and DNS asked then", default=False
     )
     resolv_conf: str = RESOLV_CONF
     dns_port: int = DNS_PORT
@@ -68,7 +71,7 @@ class Service:
         try:
             await self._only_port()
         except MissError as miss:
-            if miss.outcome.gone or miss.outcome.state is State.FAILED:
+            if (miss.outcome.gone and not self.awaited) or miss.outcome.state is State.FAILED:
                 variable = port_variable(self.name)
                 return f"has no port, and no {variable} is in the environment: {miss.outcome.detail}; write {_EXAMPLE}"
         return None
