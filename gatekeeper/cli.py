@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from gatekeeper import log
 from gatekeeper.announce import ending
@@ -20,7 +20,7 @@ from gatekeeper.declare.sources import our_variables
 from gatekeeper.declared import declared, glimpse
 from gatekeeper.exits import EX_OK, EX_SIGNAL, EX_SOFTWARE, EX_TIMEOUT, EX_UNAVAILABLE, EX_USAGE
 from gatekeeper.exports import with_exports
-from gatekeeper.gate import FaultError, bypassed, fault_of, faulty, held
+from gatekeeper.gate import FaultError, bypassed, fault_of, faulty, held, in_loop
 from gatekeeper.handover.become import Failure, Stock, become, lacking, secure_standard_descriptors, take_stock
 from gatekeeper.handover.leave import leave
 from gatekeeper.log import Lines, Log
@@ -31,6 +31,9 @@ from gatekeeper.signals import EndedError, Signals
 from gatekeeper.turns import make_room
 from gatekeeper.values import nearest, safe_target
 from gatekeeper.verdict import Cause, Gate, Verdict
+
+if TYPE_CHECKING:
+    from gatekeeper.announce.pod import PodVoice  # loads a client of the API
 
 NOTIFY_SOCKET = "NOTIFY_SOCKET"
 
@@ -160,12 +163,13 @@ def _guided(
 def _through(plan: Plan, command: tuple[str, ...] | None, signals: Signals, notifier: Notifier, start: Start) -> int:
     """Watch and decide, announce, hand over."""
     logger = log.open_log(plan.options, start.lines)
+    pod = _pod(plan.options, logger)
     _prepare(plan.options, notifier, logger)
     if plan.options.bypass:
         verdict = bypassed(plan)
     else:
         make_room(sum(len(dependency.alternatives) for dependency in plan.dependencies))
-        progress = Progress(logger, open_screen(logger, start.lines), notifier)
+        progress = Progress(logger, open_screen(logger, start.lines), notifier, pod)
         verdict = held(plan, progress, signals, start.began)
     failure = lacking(command, os.environ) if verdict and command else None
     if failure:
@@ -177,6 +181,8 @@ def _through(plan: Plan, command: tuple[str, ...] | None, signals: Signals, noti
             signals.lethal() if verdict else nullcontext()
         ):  # whoever reads a pipe may take its time, and a signal may not
             verdict = ending.announce(verdict, plan.options, logger, notifier, handing_over=command is not None)
+            if pod:
+                in_loop(pod.ended(verdict))
     except EndedError:
         verdict = _taken_back(verdict, plan.options, logger, notifier)
     if failure:
@@ -199,7 +205,8 @@ def _tended(plan: Plan, command: tuple[str, ...] | None, signals: Signals, notif
     logger = log.open_log(plan.options, start.lines)
     _prepare(plan.options, notifier, logger)
     make_room(sum(len(dependency.alternatives) for dependency in plan.dependencies))
-    voices = Voices(logger, Progress(logger, open_screen(logger, start.lines), notifier), notifier)
+    pod = _pod(plan.options, logger)
+    voices = Voices(logger, Progress(logger, open_screen(logger, start.lines), notifier, pod), notifier, pod)
     ran = run(plan, command, os.environ, start.stock, _not_for(plan.options), voices, signals, start.began)
     if ran.ended is None:
         return _status(ran.verdict, signals)
@@ -216,9 +223,19 @@ def _served(plan: Plan, _command: tuple[str, ...] | None, signals: Signals, noti
     logger = log.open_log(plan.options, start.lines)
     _prepare(plan.options, notifier, logger)
     make_room(sum(len(dependency.alternatives) for dependency in plan.dependencies))
-    voices = Voices(logger, Progress(logger, open_screen(logger, start.lines), notifier), notifier)
+    pod = _pod(plan.options, logger)
+    voices = Voices(logger, Progress(logger, open_screen(logger, start.lines), notifier, pod), notifier, pod)
     verdict = serve(plan, voices, signals, start.began)
     return _status(_by_signal(verdict) if verdict else verdict, signals)
+
+
+def _pod(options: GateOptions, logger: Log) -> "PodVoice | None":
+    """Return who tells of the pod that we are in, where that was asked for."""
+    if not options.pod_condition and not options.event:
+        return None
+    from gatekeeper.announce.pod import PodVoice  # noqa: PLC0415 - loads a client of the API
+
+    return PodVoice(options.pod_condition, event=options.event, logger=logger)
 
 
 def _not_for(options: GateOptions) -> set[str]:

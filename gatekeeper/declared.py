@@ -14,7 +14,7 @@ from gatekeeper.declare.line import read_value
 from gatekeeper.declare.sources import Reader, gather
 from gatekeeper.declare.substitute import Surroundings
 from gatekeeper.model import GateOptions, Plan
-from gatekeeper.options import GATE, OF_THE_ENVIRONMENT, OF_THE_TENDED, spelled, variable
+from gatekeeper.options import GATE, OF_THE_ENVIRONMENT, OF_THE_POD, OF_THE_TENDED, spelled, variable
 from gatekeeper.plan import make_plan
 from gatekeeper.values import BadValueError
 
@@ -54,6 +54,12 @@ def declared(
             Problem(given.place, f"{command_name} tends no command: write gatekeeper run … -- COMMAND")
             for given in arguments.source.settings
             if given.key in OF_THE_TENDED
+        ]
+    if command_name in ("check", "hook"):
+        problems += [
+            Problem(given.place, f"{command_name} tells no API server: it is for wait, run and serve")
+            for given in arguments.source.settings
+            if given.key in OF_THE_POD
         ]
     if command_name == "hook":
         told = "a hook is told the annotations by its runtime: leave it out"

@@ -212,6 +212,8 @@ class GateOptions(NamedTuple):
     status: tuple[Address, ...] | None = None
     keep_watching: bool = False
     pod_info: str | None = None
+    pod_condition: str | None = None
+    event: bool = False
     notify_socket: str = "/run/gatekeeper/notify.sock"
     notify_uid: tuple[int, ...] = ()
     notify_access: str = "all"

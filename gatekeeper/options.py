@@ -17,6 +17,7 @@ from gatekeeper.values import (
     not_empty,
     one_of,
     pause,
+    qualified_name,
     quoted,
     reason,
     whole,
@@ -147,6 +148,12 @@ GATE: dict[str, GateOption] = {
     "status": _gate(addresses, "where to tell how it stands: unix:/PATH, :PORT, HOST:PORT, off", "ADDRESS", "auto"),
     "keep_watching": _gate(flag, "go on looking at the dependencies behind the open gate", default="off"),
     "pod_info": _gate(not_empty, "downward API volume with the pod's annotations", "DIR", "/etc/podinfo if there"),
+    "pod_condition": _gate(
+        qualified_name, "condition of the own pod that is True when the gate is open", "TYPE", "none"
+    ),
+    "event": _gate(
+        flag, "an Event on the own pod when it is held for 30s, and when the gate stays shut", default="off"
+    ),
     "notify_socket": _gate(not_empty, "serve: where the neighbour speaks", "PATH", USUAL_NOTIFY_SOCKET),
     "notify_uid": _gate(
         many(whole(0, 2**32 - 2)), "serve: users that may speak besides root and our own", "UID", "none"
@@ -172,6 +179,8 @@ OF_THE_TENDED = (
     *("notify_socket", "notify_uid", "notify_access"),
 )
 
+# What the API server is told of the pod by whoever holds it.
+OF_THE_POD = ("pod_condition", "event")
 
 class InjectOption(NamedTuple):
     """An option of ``inject`` itself: what it does, and what stands for its value, in brackets if it may lack."""

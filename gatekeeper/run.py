@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gatekeeper import log
 from gatekeeper.announce import ending
@@ -33,6 +33,9 @@ from gatekeeper.verdict import Cause, Gate, Verdict
 from gatekeeper.watch import LETTING_GO, Watch
 from gatekeeper.whole import Whole
 
+if TYPE_CHECKING:
+    from gatekeeper.announce.pod import PodVoice  # loads a client of the API
+
 _MERCY = 1.0  # seconds that the command has for its end when a fault of ours ends us
 
 
@@ -42,6 +45,7 @@ class Voices(NamedTuple):
     logger: Log
     progress: Progress
     notifier: Notifier
+    pod: "PodVoice | None" = None
 
 
 class Ran(NamedTuple):
@@ -73,13 +77,15 @@ def run(
             if failure:  # nobody is told of a start that cannot come
                 verdict = verdict._replace(gate=Gate.CLOSED, cause=Cause.FAILED, summary=failure.reason)
             verdict = ending.announce(verdict, plan.options, voices.logger, voices.notifier, tending=True)
+            if voices.pod:
+                await voices.pod.ended(verdict)
             whole.verdict = verdict
             whole.life = after(whole.life, Event.OPENED if verdict else Event.CLOSED)
             if not verdict:
                 return Ran(verdict, Ended(*failure) if failure else None)
             voices.logger.say("info", log.STARTING, command=command[0])
             tended = _tended(plan.options, whole, voices, changed)
-            async with keeping(plan, whole, voices.logger, changed):
+            async with keeping(plan, whole, voices, changed):
                 given = with_exports(environ, verdict.exports)
                 return Ran(verdict, await tended.run(command, given, stock, ours, lambda: signals.received))
 
@@ -135,7 +141,7 @@ async def answering(options: GateOptions, whole: Whole, logger: Log) -> AsyncIte
 
 
 @asynccontextmanager
-async def keeping(plan: Plan, whole: Whole, logger: Log, changed: Callable[[], None]) -> AsyncIterator[None]:
+async def keeping(plan: Plan, whole: Whole, voices: Voices, changed: Callable[[], None]) -> AsyncIterator[None]:
     """Go on looking at the dependencies within the block, where that was asked for."""
     if not plan.options.keep_watching or plan.options.bypass:
         yield
@@ -146,17 +152,20 @@ async def keeping(plan: Plan, whole: Whole, logger: Log, changed: Callable[[], N
     missing: dict[str, str] = {}
 
     def count() -> None:
+        before = whole.lost
         whole.lost = dict(missing) if not plan.options.any or names <= missing.keys() else {}
         changed()
+        if voices.pod and whole.lost != before:
+            voices.pod.follow(whole.lost)
 
     def lost(name: str, found: Outcome) -> None:
         missing[name] = found.reason.value
-        logger.say("warning", log.LOST, name=name, reason=found.reason.value, detail=found.detail or None)
+        voices.logger.say("warning", log.LOST, name=name, reason=found.reason.value, detail=found.detail or None)
         count()
 
     def back(name: str) -> None:
         del missing[name]
-        logger.say("info", log.READY, name=name)
+        voices.logger.say("info", log.READY, name=name)
         count()
 
     def ended(task: "asyncio.Future[None]") -> None:
@@ -171,6 +180,8 @@ async def keeping(plan: Plan, whole: Whole, logger: Log, changed: Callable[[], N
     finally:
         watching.cancel()
         await asyncio.wait([watching], timeout=2 * LETTING_GO)
+        if voices.pod:
+            await voices.pod.close()
 
 
 def _tended(options: GateOptions, whole: Whole, voices: Voices, changed: Callable[[], None]) -> Tended:

@@ -34,11 +34,13 @@ def serve(plan: Plan, voices: Voices, signals: Signals, began: float) -> Verdict
             neighbour.listen()
             verdict = await held(plan, whole, voices, signals, began)
             verdict = ending.announce(verdict, plan.options, voices.logger, voices.notifier, tending=True)
+            if voices.pod:
+                await voices.pod.ended(verdict)
             whole.verdict = verdict
             whole.life = after(whole.life, Event.OPENED if verdict else Event.CLOSED)
             changed()
             if verdict:
-                async with keeping(plan, whole, voices.logger, changed):
+                async with keeping(plan, whole, voices, changed):
                     neighbour.begin()
                     await signals.wait()
             neighbour.close()

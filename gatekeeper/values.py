@@ -115,6 +115,19 @@ def not_empty(text: str) -> str:
     return text
 
 
+def qualified_name(text: str) -> str:
+    """Return a qualified name as Kubernetes takes it (apimachinery, IsQualifiedName), as ``example.com/gate-open``."""
+    prefix, slash, name = text.rpartition("/")
+    label = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+    well = re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", name) and len(name) <= 63  # noqa: PLR2004 - a label
+    if slash:
+        well = well and re.fullmatch(rf"{label}(\.{label})*", prefix) and len(prefix) <= 253  # noqa: PLR2004 - a subdomain
+    if not well:
+        message = f"{quoted(text)} is no qualified name: write DOMAIN/NAME, as example.com/gate-open"
+        raise BadValueError(message)
+    return text
+
+
 def reason(text: str) -> str | None:
     """Return one line that says why; a word for no, which is what stands for it elsewhere, gives None."""
     words = " ".join(text.split())

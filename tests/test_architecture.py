@@ -76,7 +76,15 @@ FLOW: dict[str, set[str]] = {
         "decide",
         "log",
     },  # in the verdict's words
-    "announce.progress": {"announce.sdnotify", "decide", "log", "screen", "watch"},  # asks a watch where things stand
+    "announce.pod": {"decide", "kube.", "log", "probes._miss"},
+    "announce.progress": {
+        "announce.pod",
+        "announce.sdnotify",
+        "decide",
+        "log",
+        "screen",
+        "watch",
+    },  # asks a watch where things stand
     "exports": {"probes._variables"},
     "gate": {"announce.progress", "decide", "exports", "signals", "watch"},  # puts together what runs in the event loop
     "limit": set(),

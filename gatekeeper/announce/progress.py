@@ -5,16 +5,22 @@ Follows a watch and changes nothing of it. The service manager is asked for time
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from gatekeeper.announce.sdnotify import Notifier
 from gatekeeper.decide import summary
 from gatekeeper.log import INFERRED, STILL_WAITING, WAITING, Log
 from gatekeeper.model import Inference, Outcome, Plan
 from gatekeeper.screen import Screen
+from gatekeeper.values import shown
 from gatekeeper.verdict import Report
 from gatekeeper.watch import Watch
 
+if TYPE_CHECKING:
+    from gatekeeper.announce.pod import PodVoice  # loads a client of the API
+
 HEARTBEAT = 10.0
+HELD_LONG = 30.0
 REPAINT = 0.1
 STATUS_AT_MOST_EVERY = 0.25
 EXTEND_EVERY, EXTEND_BY = 5.0, 20.0
@@ -22,11 +28,12 @@ TO_TELL_WHY = 1.0  # seconds behind the deadline in which the reason is said bef
 
 
 class Progress:
-    """The voices that accompany one watch; ``screen`` is None where there is no terminal."""
+    """The voices that accompany one watch; ``screen`` is None where there is no terminal, ``pod`` where nobody asks."""
 
-    def __init__(self, log: Log, screen: Screen | None, notifier: Notifier) -> None:
+    def __init__(self, log: Log, screen: Screen | None, notifier: Notifier, pod: "PodVoice | None" = None) -> None:
         """Take the voices."""
         self._log, self._screen, self._notifier = log, screen, notifier
+        self._pod = pod
         self._status = ""
         self._plan: Plan | None = None
         self.attempted: Callable[[Report, Outcome], None] | None = log.attempted if log.verbose else None
@@ -46,8 +53,8 @@ class Progress:
         await asyncio.sleep(0)  # the first attempts are on their way while structlog is loaded
         if self._screen is None:
             self._say_waiting()
-        shown = self._paint(watch, self._screen) if self._screen else self._beat(watch)
-        await asyncio.gather(self._notify(watch), self._extend(watch), shown)
+        seen = self._paint(watch, self._screen) if self._screen else self._beat(watch)
+        await asyncio.gather(self._notify(watch), self._extend(watch), self._tell_pod(watch), seen)
 
     def _say_waiting(self) -> None:
         """Say, before anything else, what is waited for and for how long."""
@@ -82,6 +89,11 @@ class Progress:
             if status != self._status and self._notifier.status(status):
                 self._status = status
             await asyncio.sleep(STATUS_AT_MOST_EVERY)
+
+    async def _tell_pod(self, watch: Watch) -> None:
+        if self._pod:
+            await asyncio.sleep(max(HELD_LONG - watch.waited, 0.0))
+            await self._pod.held(f"held for {shown(watch.waited)}: {summary(watch.reports())}")
 
     async def _extend(self, watch: Watch) -> None:
         while self._notifier:

@@ -8,12 +8,15 @@ from collections.abc import Collection, Iterable, Mapping
 from gatekeeper.declaration import Declaration, Given, Problem, Source
 from gatekeeper.declare.environ import dependencies_of
 from gatekeeper.declare.line import read_value
-from gatekeeper.options import DEPENDENCIES, GATE, OF_THE_ENVIRONMENT, OF_THE_TENDED
+from gatekeeper.options import DEPENDENCIES, GATE, OF_THE_ENVIRONMENT, OF_THE_POD, OF_THE_TENDED
 from gatekeeper.values import nearest, quoted
 
 ANNOTATION = "dev.gatekeeper/"
 # What only whoever starts the process can mean: its service manager, a descriptor, a page, an environment of its own.
-_NOT_HERE = (*OF_THE_TENDED, *OF_THE_ENVIRONMENT, "export_env", "notify", "notify_fd", "output", "pod_info")
+_NOT_HERE = (
+    *(*OF_THE_TENDED, *OF_THE_ENVIRONMENT, *OF_THE_POD, "export_env"),
+    *("notify", "notify_fd", "output", "pod_info"),
+)
 # In the pod itself they are its author's words, as its variables are; a descriptor is not, nor where they are read.
 NOT_INSIDE = ("notify_fd", "output", "pod_info")
 
