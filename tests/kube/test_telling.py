@@ -5,15 +5,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kube.apiserver import ApiServer, Rule, wait_for
 
+from gatekeeper.announce import progress
 from gatekeeper.announce.pod import PodVoice
+from gatekeeper.announce.sdnotify import Notifier
+from gatekeeper.declaration import Source
+from gatekeeper.declare.line import parse_line
+from gatekeeper.gate import hold
 from gatekeeper.log import Lines, Log
+from gatekeeper.plan import make_plan
+from gatekeeper.verdict import Verdict
 
 TYPE = "example.com/gate-open"
 ACCOUNT = "system:serviceaccount:shop:web"
@@ -146,11 +152,10 @@ def test_what_is_lost_behind_the_open_gate_is_told(server: ApiServer, environ: d
 
 
 @pytest.fixture
-def here(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def here(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Be in the container."""
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    return
 
 
 @pytest.mark.usefixtures("here")
@@ -163,6 +168,32 @@ def test_a_long_hold_is_an_event(server: ApiServer, capfd: pytest.CaptureFixture
     assert (event["reason"], "uid" in event["involvedObject"]) == ("GateHeld", False)
     assert len(event["message"].encode()) <= 1024
     assert "pass POD_UID" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("here")
+def test_who_is_held_long_is_told_of_while_the_gate_is_shut(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, with what is missing; then the gate opens as ever."""
+    server.allow(ACCOUNT, CREATE, GET, token="of-web")
+    monkeypatch.setattr(progress, "HELD_LONG", 0.0)
+    logger = Log(Lines(), json=True, colours=False)
+    voices = progress.Progress(logger, None, Notifier(None), PodVoice(None, event=True, logger=logger))
+    flag = tmp_path / "flag"
+    line = parse_line(f"flag=file://{flag} interval=50ms max_interval=50ms", "here", [], {})
+    assert line
+    plan = make_plan([Source(dependencies=(line,))])
+
+    async def through() -> Verdict:
+        holding = asyncio.ensure_future(hold(plan, voices))
+        await asyncio.to_thread(wait_for, lambda: events(server))
+        flag.touch()
+        return await holding
+
+    assert asyncio.run(through())
+    (event,) = events(server)
+    assert event["reason"] == "GateHeld"
+    assert "1 of 1 not ready: flag" in event["message"]
 
 
 @pytest.mark.parametrize("name", ["", "-a", "example.com/", "/x", "Example.com/x", "a/b/c", "a b", "x" * 64])
