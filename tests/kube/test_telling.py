@@ -3,12 +3,14 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kube.apiserver import ApiServer, Rule, wait_for
 
 from gatekeeper.announce import progress
@@ -90,6 +92,17 @@ def test_a_gate_that_stays_shut_is_told_once(server: ApiServer, environ: dict[st
     assert (event["type"], event["reason"], event["count"]) == ("Warning", "GateClosed", 1)
     assert "the time is up" in event["message"]
     assert len(event["message"].encode()) <= 1024
+
+
+def test_the_role_of_the_page_is_enough(server: ApiServer, environ: dict[str, str]) -> None:
+    """What docs/kubernetes.md gives is what both options need, and no less."""
+    page = (Path(__file__).parents[2] / "docs/kubernetes.md").read_text()
+    texts = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (role,) = [each for text in texts for each in yaml.safe_load_all(text) if "rules" in each]
+    rules = [Rule((*r["verbs"],), (*r["apiGroups"],), (*r["resources"],), "shop") for r in role["rules"]]
+    server.allow(ACCOUNT, *rules, token="of-web")
+    run = gatekeeper(environ, "wait", f"--pod-condition={TYPE}", "--event", "-t", "100ms", "file:///none-at-all")
+    assert (told(run), condition(server)["status"], len(events(server))) == ([], "False", 1)
 
 
 def test_who_is_told_its_uid_needs_no_right_to_get_pods(server: ApiServer, environ: dict[str, str]) -> None:
