@@ -34,11 +34,11 @@ def serve(plan: Plan, voices: Voices, signals: Signals, began: float) -> Verdict
             neighbour.listen()
             verdict = await held(plan, whole, voices, signals, began)
             verdict = ending.announce(verdict, plan.options, voices.logger, voices.notifier, tending=True)
-            if voices.pod:
-                await voices.pod.ended(verdict)
             whole.verdict = verdict
             whole.life = after(whole.life, Event.OPENED if verdict else Event.CLOSED)
             changed()
+            if voices.pod:  # when the pod's own probes can see it already: this may take its time
+                await voices.pod.ended(verdict)
             if verdict:
                 async with keeping(plan, whole, voices, changed):
                     neighbour.begin()

@@ -164,6 +164,19 @@ def test_what_is_lost_behind_the_open_gate_is_told(server: ApiServer, environ: d
             running.terminate()
 
 
+def test_a_sidecar_tells_too(server: ApiServer, environ: dict[str, str], tmp_path: Path) -> None:
+    """The condition is set by whoever holds the pod, and stays when a signal ends it."""
+    server.allow(ACCOUNT, PATCH, token="of-web")
+    argv = [f"--pod-condition={TYPE}", "--status=off", f"--notify-socket={tmp_path}/n.sock", "file:///"]
+    command = [sys.executable, "-m", "gatekeeper", "serve", *argv]
+    with subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL) as running:
+        try:
+            wait_for(lambda: condition(server).get("status") == "True")
+        finally:
+            running.terminate()
+    assert condition(server)["status"] == "True"
+
+
 @pytest.fixture
 def here(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Be in the container."""
