@@ -68,8 +68,8 @@ def declared(
     sources += _inferred(command_name, sources, os.environ, problems)
     plan = make_plan(sources, problems)
     problems = [*_unusable(plan.options, given), *_not_exported(plan, command_name, arguments.command)]
-    if command_name == "run":
-        problems += _unheard(plan.options)
+    if command_name in ("run", "serve"):
+        problems += _unkept(command_name, plan)
     if problems:
         raise BadDeclarationError(problems, plan.options)
     return Declared(plan, arguments.command)
@@ -142,13 +142,20 @@ def glimpse(argv: Sequence[str], environ: Mapping[str, str]) -> GateOptions:
     return GateOptions(**seen)  # type: ignore[arg-type]  # these four are text
 
 
-def _unheard(options: GateOptions) -> list[Problem]:
-    """Return the time limits that only what the command says could keep, where nobody would hear it."""
-    if options.notify in ("auto", "status"):
-        return []
-    told = f"with {spelled('notify')}={options.notify} nobody hears what the command says"
-    limits = (("start_timeout", options.start_timeout), ("watchdog", options.watchdog))
-    return [Problem(spelled(key), f"{told}: leave one out") for key, limit in limits if limit is not None]
+def _unkept(command_name: str, plan: Plan) -> list[Problem]:
+    """Return what would be without effect on the command that is tended, or on the neighbour, wherever it was said."""
+    options, found = plan.options, []
+    if options.notify not in ("auto", "status"):
+        who = "the command" if command_name == "run" else "the neighbour"
+        told = f"with {spelled('notify')}={options.notify} nobody hears what {who} says: leave one out"
+        limits = (("start_timeout", options.start_timeout), ("watchdog", options.watchdog))
+        found += [(key, told) for key, limit in limits if limit is not None]
+    if command_name == "serve" and options.stop_timeout is not None:
+        found.append(("stop_timeout", "serve ends nobody, its neighbour is stopped by who started it: leave it out"))
+    if command_name == "serve" and options.notify_access in ("main", "exec"):
+        found.append(("notify_access", "serve cannot tell the processes of its neighbour apart: write all or none"))
+    places = {setting.key: setting.origin for setting in plan.settings}
+    return [Problem(places[key], what) for key, what in found]
 
 
 def _unusable(options: GateOptions, given: Collection[int]) -> list[Problem]:

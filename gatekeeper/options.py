@@ -159,7 +159,10 @@ GATE: dict[str, GateOption] = {
         many(whole(0, 2**32 - 2)), "serve: users that may speak besides root and our own", "UID", "none"
     ),
     "notify_access": _gate(
-        one_of("none", "main", "exec", "all"), "who may speak for COMMAND", "none|main|exec|all", "all"
+        one_of("none", "main", "exec", "all"),
+        "who may speak for COMMAND (serve: none or all)",
+        "none|main|exec|all",
+        "all",
     ),
     "output": _gate(one_of("text", "json"), "for check and plan", "text|json", "text"),
 }

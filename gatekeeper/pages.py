@@ -68,7 +68,7 @@ def help_page(command: str | None = None) -> str:
         body = "".join(f"{usage}\n      {text}\n" for usage, text in rows)
         version = "  gatekeeper --version\n      print the version\n"
         return f"Holds a program's start until what it needs is really there.\n\n{body}{version}\n{_DEPENDENCY}"
-    left_out = {*(() if command in ("run", "serve", "plan") else OF_THE_TENDED)}
+    left_out = {*{"run": (), "serve": ("stop_timeout",), "plan": ()}.get(command, OF_THE_TENDED)}
     left_out |= {*(OF_THE_POD if command in ("check", "hook") else ())}
     defaults = {key: row.default for key, row in GATE.items()} | ({"timeout": "as above"} if command == "hook" else {})
     rows = [

@@ -112,6 +112,48 @@ def test_a_neighbour_may_ask_for_more_time_and_give_up(tmp_path: Path) -> None:
         it.until("--live", (1, "stopping: it triggered its watchdog"))
 
 
+@pytest.mark.parametrize("said", ["argument", "variable", "plan file"])
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("stop_timeout", "5s", "serve ends nobody, its neighbour is stopped by who started it: leave it out"),
+        ("notify_access", "main", "serve cannot tell the processes of its neighbour apart: write all or none"),
+        ("notify_access", "exec", "serve cannot tell the processes of its neighbour apart: write all or none"),
+        ("start_timeout", "5s", "with --notify=ready nobody hears what the neighbour says: leave one out"),
+        ("watchdog", "5s", "with --notify=ready nobody hears what the neighbour says: leave one out"),
+    ],
+)
+def test_what_would_have_no_effect_is_a_bad_declaration(
+    key: str, value: str, problem: str, said: str, tmp_path: Path
+) -> None:
+    """What it cannot keep is refused with its place, wherever it was said, and nothing is probed or opened."""
+    words, environ = ["--status=off", f"--notify-socket={tmp_path}/notify.sock", "db=file:///"], dict(os.environ)
+    if "--notify=ready" in problem:
+        words.append("--notify=ready")
+    if said == "argument":
+        place = "--" + key.replace("_", "-")
+        words.append(f"{place}={value}")
+    elif said == "variable":
+        place = f"GATEKEEPER_{key.upper()}"
+        environ[place] = value
+    else:
+        place = f"{tmp_path}/plan.yaml: {key}"
+        (tmp_path / "plan.yaml").write_text(f"{key}: {value}\n")
+        words.append(f"--file={tmp_path}/plan.yaml")
+    done = subprocess.run(
+        [*GATEKEEPER, "serve", *words], capture_output=True, text=True, env=environ, check=False, timeout=LIMIT
+    )
+    assert (done.returncode, f"{place}: {problem}\n" in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "notify.sock").exists()
+
+
+def test_what_says_nothing_new_is_no_problem(tmp_path: Path) -> None:
+    """No limit at all is what it keeps, and replaces the limit of a variable that is meant for others."""
+    words = ("--stop-timeout=0", "--notify-access=none", "--notify=ready", "file:///")
+    with serving(tmp_path, *words, GATEKEEPER_STOP_TIMEOUT="5s") as it:
+        it.until("--ready", (0, "ready"))
+
+
 @pytest.mark.parametrize("path", ["/proc/nowhere/notify.sock", "x" * 200])
 def test_a_socket_that_cannot_be_had_is_told_before_anything_is_probed(path: str, tmp_path: Path) -> None:
     """A gate that could not keep its word does not open first."""
