@@ -185,6 +185,7 @@ OF_THE_TENDED = (
 # What the API server is told of the pod by whoever holds it.
 OF_THE_POD = ("pod_condition", "event")
 
+
 class InjectOption(NamedTuple):
     """An option of ``inject`` itself: what it does, and what stands for its value, in brackets if it may lack."""
 

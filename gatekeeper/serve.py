@@ -18,7 +18,7 @@ from gatekeeper.limit import LONGEST, MICROSECONDS, Limit, number_of
 from gatekeeper.model import GateOptions, Plan
 from gatekeeper.options import spelled
 from gatekeeper.run import Voices, answering, held, keeping
-from gatekeeper.signals import Signals
+from gatekeeper.signals import OTHERS_THAT_END, Signals
 from gatekeeper.values import shown
 from gatekeeper.verdict import Verdict
 from gatekeeper.whole import Whole
@@ -26,24 +26,27 @@ from gatekeeper.whole import Whole
 
 def serve(plan: Plan, voices: Voices, signals: Signals, began: float) -> Verdict:
     """Hold, then hear the neighbour until a signal ends it, and return the verdict over the gate."""
+    signals.take_over(OTHERS_THAT_END)  # whichever it is, no socket file is to be left behind
 
     async def through() -> Verdict:
         whole = Whole(starts_with_the_gate=True)
         async with answering(plan.options, whole, voices.logger) as changed:
             neighbour = Neighbour(plan.options, whole, voices, changed)
             neighbour.listen()
-            verdict = await held(plan, whole, voices, signals, began)
-            verdict = ending.announce(verdict, plan.options, voices.logger, voices.notifier, tending=True)
-            whole.verdict = verdict
-            whole.life = after(whole.life, Event.OPENED if verdict else Event.CLOSED)
-            changed()
-            if voices.pod:  # when the pod's own probes can see it already: this may take its time
-                await voices.pod.ended(verdict)
-            if verdict:
-                async with keeping(plan, whole, voices, changed):
-                    neighbour.begin()
-                    await signals.wait()
-            neighbour.close()
+            try:
+                verdict = await held(plan, whole, voices, signals, began)
+                verdict = ending.announce(verdict, plan.options, voices.logger, voices.notifier, tending=True)
+                whole.verdict = verdict
+                whole.life = after(whole.life, Event.OPENED if verdict else Event.CLOSED)
+                changed()
+                if voices.pod:  # when the pod's own probes can see it already: this may take its time
+                    await voices.pod.ended(verdict)
+                if verdict:
+                    async with keeping(plan, whole, voices, changed):
+                        neighbour.begin()
+                        await signals.wait()
+            finally:
+                neighbour.close()
             return verdict
 
     return in_loop(through())

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT and SIGHUP while waiting: noted at once, whatever the program is doing, as PID 1 too.
+"""The signals that end the wait, SIGTERM above all: noted at once, whatever the program is doing, as PID 1 too.
 
 The kernel drops a signal to PID 1 that has no handler, and a signal that arrives between two steps must not be lost:
 one plain handler stands from the first moment to the hand-over, and wakes the event loop where one runs.
@@ -6,12 +6,17 @@ one plain handler stands from the first moment to the hand-over, and wakes the e
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_MAY_BE_IGNORED = (signal.SIGINT, signal.SIGHUP)
+# What else ends a process that does not catch it (signal(7)), but for those that tell of a fault in the process itself.
+OTHERS_THAT_END = (
+    *(signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF),
+    *(signal.SIGIO, signal.SIGPWR, signal.SIGXCPU),
+    *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
+)
 
 
 class EndedError(BaseException):
@@ -31,12 +36,15 @@ class Signals:
         self.received: int | None = None
         self._wake: Callable[[], None] | None = None
         self._lethal = False
-        for number in ENDING:
-            if number in _MAY_BE_IGNORED and signal.getsignal(number) is signal.SIG_IGN:
-                continue
-            signal.signal(number, self._note)
+        self.take_over(ENDING)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would take the exit statuses of commands away
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+
+    def take_over(self, numbers: Collection[int]) -> None:
+        """Let these signals end the wait from now on, but for those, SIGTERM excepted, that were ignored on entry."""
+        for number in numbers:
+            if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._note)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
     @contextmanager
     def lethal(self) -> Iterator[None]:

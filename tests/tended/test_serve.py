@@ -57,6 +57,16 @@ def serving(folder: Path, *words: str, **env: str) -> Iterator[Sidecar]:
             process.communicate(timeout=LIMIT)
 
 
+@contextmanager
+def ignoring(number: int) -> Iterator[None]:
+    """Have what is started within the block ignore a signal."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 def test_the_start_is_held_until_the_gate_is_open(tmp_path: Path) -> None:
     """Its startup probe succeeds with the gate, its readiness probe with what the neighbour says."""
     with serving(tmp_path, f"db=file://{tmp_path}/there") as it:
@@ -79,6 +89,29 @@ def test_a_gate_that_stays_shut_ends_it(tmp_path: Path) -> None:
     with serving(tmp_path, "--timeout=100ms", f"file://{tmp_path}/there") as it:
         assert it.process.wait(LIMIT) == 124
     assert not (tmp_path / "notify.sock").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGRTMIN + 3])
+@pytest.mark.parametrize("is_there", [True, False], ids=["behind the open gate", "while it waits"])
+def test_whatever_signal_ends_it_no_socket_file_is_left(is_there: bool, number: int, tmp_path: Path) -> None:  # noqa: FBT001 - a parameter of the test
+    """A signal that would kill it ends it as SIGTERM does, and both files are removed from the shared folder."""
+    missing = tmp_path / "missing"
+    with serving(tmp_path, "file:///" if is_there else f"db=file://{missing}") as it:
+        it.until("--ready", (1, "starting" if is_there else f"waiting: 1 of 1 not ready: db (not_found: {missing})"))
+        assert {path.name for path in tmp_path.iterdir()} == {"status.sock", "notify.sock"}
+        it.process.send_signal(number)
+        assert it.process.wait(LIMIT) == 128 + number
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_that_was_ignored_on_entry_does_not_end_it(tmp_path: Path) -> None:
+    """What its parent ignores goes on being ignored, whichever other signals end it."""
+    with ignoring(signal.SIGUSR1), serving(tmp_path, "--notify=ready", "file:///") as it:
+        it.until("--ready", (0, "ready"))
+        it.process.send_signal(signal.SIGUSR1)
+        assert it.asked("--ready") == (0, "ready")
+        it.process.send_signal(signal.SIGTERM)
+        assert it.process.wait(LIMIT) == 143
 
 
 def test_a_neighbour_that_knows_nothing_of_it(tmp_path: Path) -> None:
