@@ -177,10 +177,10 @@ def _prefers_json(accept: str) -> bool:
     for part in accept.split(","):
         kind, *parameters = (word.strip() for word in part.split(";"))
         given = [word[2:] for word in parameters if word.startswith("q=")]
-        try:
-            weights[kind] = float(given[0]) if given else 1.0
-        except ValueError:  # no weight at all: as though it had not been named
-            continue
+        with suppress(ValueError):  # what has no weight from 0 to 1 is as though it had not been named
+            weight = float(given[0]) if given else 1.0
+            if 0 <= weight <= 1:
+                weights[kind] = weight
     others = weights.get("*/*", 0.0)
     json_weight = weights.get("application/json", weights.get("application/*", others))
     text_weight = weights.get("text/plain", weights.get("text/*", others))

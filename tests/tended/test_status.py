@@ -161,6 +161,47 @@ def test_metrics_are_in_prometheus_words(tmp_path: Path) -> None:
     assert name not in text
 
 
+TEXT, JSON = "text/plain; charset=utf-8", "application/json"
+PREFERRED = {
+    (): TEXT,
+    ("",): TEXT,
+    ("*/*",): TEXT,
+    ("application/json",): JSON,
+    ("Application/JSON",): JSON,
+    ("application/json;q=0",): TEXT,
+    ("application/json; q=0.001",): JSON,
+    ("application/json;q=0.5, text/plain",): TEXT,
+    ("text/plain;q=0.5, application/json",): JSON,
+    ("text/plain;q=0.5", "application/json"): JSON,  # two lines are one list
+    ("text/plain, application/json",): JSON,
+    ("text/*;q=0, */*",): JSON,
+    ("application/json;q=0, */*",): TEXT,
+    ("text/html, application/xhtml+xml, */*;q=0.8",): TEXT,  # a browser
+    # What has no weight from 0 to 1 is as though it had not been named.
+    **{(f"application/json;q={weight}",): TEXT for weight in ("", "high", "nan", "inf", "1.001", "5", "-1")},
+    **{(f"text/plain;q={weight}, application/json;q=0.1",): JSON for weight in ("", "high", "nan", "inf", "2")},
+}
+
+
+def test_who_prefers_json_is_answered_in_json(tmp_path: Path) -> None:
+    """It goes to who names it or likes it better, by the weights of RFC 9110, and text to everybody else."""
+
+    def kind_for(path: str, accepts: Sequence[str]) -> str:
+        lines = [f"GET {path} HTTP/1.1", "Host: x", *(f"Accept: {accept}" for accept in accepts)]
+        with socket.create_connection(("127.0.0.1", it.port), LIMIT) as sock:
+            sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+            with sock.makefile("rb") as answer:
+                head, _, body = answer.read().decode().partition("\r\n\r\n")
+        kind = dict(line.split(": ", 1) for line in head.split("\r\n")[1:])["Content-Type"]
+        assert body.startswith("{") is (kind == JSON)
+        return kind
+
+    with tended(tmp_path, "file:///") as it:
+        it.until("/livez", 200)
+        for path in ("/livez", "/readyz"):
+            assert {accepts: kind_for(path, accepts) for accepts in PREFERRED} == PREFERRED
+
+
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
