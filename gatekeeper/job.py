@@ -10,19 +10,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 from gatekeeper.handover.become import Failure, Stock
-from gatekeeper.handover.supervise import (
-    Came,
-    Family,
-    Signalled,
-    become_subreaper,
-    continued,
-    has_children,
-    has_terminal,
-    parent_of,
-    signal_all,
-    start,
-    stopped_as_a_job,
-)
+from gatekeeper.handover.family import Family, continued, has_children, parent_of, signal_all, stopped_as_a_job
+from gatekeeper.handover.supervise import Came, Signalled, become_subreaper, has_terminal, start
 
 _KILL_AGAIN = 0.001, 0.1  # seconds, more and more: for who was being born while the others were killed
 _HELD = 5.0  # seconds for those that the kernel itself holds

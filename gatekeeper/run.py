@@ -21,7 +21,7 @@ from gatekeeper.declaration import BadDeclarationError, Problem
 from gatekeeper.exports import with_exports
 from gatekeeper.gate import FaultError, bypassed, fault_of, hold, in_loop
 from gatekeeper.handover.become import Stock, lacking
-from gatekeeper.handover.supervise import has_children, signal_all
+from gatekeeper.handover.family import has_children, signal_all
 from gatekeeper.keep import keep
 from gatekeeper.lifecycle import Event, after
 from gatekeeper.log import Log

@@ -10,7 +10,7 @@ import pytest
 from gate.program import events
 from run.tended import INITS, PYTHON, RUN, init, run, tending
 
-from gatekeeper.handover.supervise import exit_status
+from gatekeeper.handover.family import exit_status
 
 CATCHABLE = (signal.SIGHUP, signal.SIGTERM, signal.SIGSEGV, signal.SIGKILL, signal.SIGPIPE, signal.SIGRTMIN + 3)
 
