@@ -10,7 +10,7 @@ from gatekeeper.declare.formats import NotReadableError, position
 from gatekeeper.declare.reading import read_at_most
 from gatekeeper.inject.containers import WrittenByHandError, puts_for
 from gatekeeper.inject.insertion import NotPossibleError, Put, put_in
-from gatekeeper.inject.templates import BadTemplateError, objects, template_of, text_at, wanted
+from gatekeeper.inject.templates import BadTemplateError, FragmentError, objects, template_of, text_at, wanted
 from gatekeeper.inject.tree import Node, read_documents
 from gatekeeper.inject.warned import warnings_of
 from gatekeeper.inject.words import Asked, read_words, wants_plan_on_stdin
@@ -97,6 +97,10 @@ def _changed(
             place = f"{manifest.at(each.start)}: {template.title}"
             puts += puts_for(template, asked)
             warnings += [f"{place} {warning}" for warning in warnings_of(template, asked, services)]
+        except FragmentError:
+            pods += 1
+            what = "has no containers (is it a patch?): it is left as it is"
+            warnings.append(f"{manifest.at(each.start)}: {text_at(each, 'kind')} {what}")
         except WrittenByHandError:
             warnings.append(f"{place} has a gatekeeper that was written by hand: it is left as it is")
         except BadTemplateError as error:

@@ -54,6 +54,10 @@ class BadTemplateError(Exception):
         self.index = index
 
 
+class FragmentError(Exception):
+    """Raised for what only looks like a workload: without containers it is a patch, and no pod comes of it alone."""
+
+
 def path(node: Node, *keys: str) -> Node | None:
     """Return what stands under these keys, aliases followed on the way; None where nothing does."""
     found: Node | None = node
@@ -79,7 +83,10 @@ def objects(documents: Sequence[Node]) -> Iterator[Node]:
 
 
 def template_of(workload: Node) -> Template | None:
-    """Return the pod that an object makes, None where it makes none; raises `BadTemplateError`."""
+    """Return the pod that an object makes, None where it makes none.
+
+    Raises `BadTemplateError`, and `FragmentError` for a patch.
+    """
     kind = text_at(workload, "kind")
     if kind not in _TEMPLATES or text_at(workload, "apiVersion").partition("/")[0] not in _GROUPS:
         return None
@@ -89,6 +96,8 @@ def template_of(workload: Node) -> Template | None:
             job = template
         template = _under(template, key)
     spec = _under(template, "spec")
+    if spec.get("containers") is None and all(name.tag != "merge" for name, _ in spec.entries):
+        raise FragmentError
     _list_under(spec, "containers")
     name = text_at(workload, "metadata", "name") or text_at(workload, "metadata", "generateName")
     return Template(kind, name, workload, template, spec, job)

@@ -21,7 +21,7 @@ from gatekeeper.values import quoted
 
 WAIT, SIDECAR, WRAP = "wait", "native-sidecar", "wrap"
 _DEPENDENCY = re.compile(r"(?:[^=:/?]*=)?(?:[A-Za-z][A-Za-z0-9+.-]*://|exec:|\$[{(])", re.ASCII)
-_HERE_ONLY = ("report", "ready_file", "output", "notify_fd", "status", "notify_socket", "stop_timeout")
+_HERE_ONLY = ("report", "ready_file", "output", "notify_fd", "status", "notify_socket", "pod_info", "stop_timeout")
 _OF_SERVE = ("start_timeout", "watchdog", "keep_watching", "notify_uid", "notify_access")
 _CNI_USERS = {"istio_cni": 1337, "linkerd_cni": 2102}  # whose traffic the meshes' rules leave alone
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/-]*(@sha256:[0-9a-f]{64})?", re.ASCII)

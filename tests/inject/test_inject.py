@@ -291,3 +291,12 @@ def test_the_help_names_every_option() -> None:
     assert all(
         option in page for option in ("--image REF", "--native-sidecar[=CONTAINER]", "--wrap", "--diff", "--last")
     )
+
+
+def test_a_patch_is_no_pod(pod: Path) -> None:
+    """What kustomize merges into a workload need have no containers: it is given out unchanged, and that is said."""
+    text = POD[: POD.index("  containers")] + "  nodeName: here\n"
+    pod.write_text(text)
+    done = injected([*IMAGE, "tcp://db:1", str(pod)])
+    assert done.text == text
+    assert "Pod has no containers (is it a patch?): it is left as it is" in done.warnings[0]
