@@ -68,7 +68,7 @@ def read_words(argv: Sequence[str], stdin: bytes | None) -> Asked:
         only_annotated="only_annotated" in own,
         last="last" in own,
         user=next((user for key, user in _CNI_USERS.items() if key in own), None),
-        options=tuple(_as_argument(given) for given in settings.values()),
+        options=tuple(word for given in settings.values() for word in _as_arguments(given)),
         declared=declared,
         lines=tuple(_line(declaration, problems) for declaration in declared),
         timeout=None if problems else _timeout(settings.get("timeout")),
@@ -134,7 +134,7 @@ def _take_own(word: str, left: list[str], own: dict[str, str], problems: list[Pr
 def _takes_next(word: str) -> bool:
     if word.startswith("--"):
         row = GATE.get(word[2:].replace("-", "_"))
-        return row is not None and not row.is_flag
+        return row is not None and not row.is_flag and not row.bare
     row = next((row for row in GATE.values() if row.short and row.short == word[1:2]), None)
     return row is not None and not row.is_flag and len(word) == 2  # noqa: PLR2004 - a dash and its letter
 
@@ -221,6 +221,8 @@ def _check_settings(settings: Iterable[Given], mode: str, problems: list[Problem
             problems.append(Problem(given.place, f"inject passes no {spelled(given.key)} on: leave it out"))
         elif given.key in _OF_SERVE and mode != SIDECAR:
             problems.append(Problem(given.place, "is for a native sidecar: add --native-sidecar"))
+        elif given.key == "export_env" and mode != WRAP:
+            problems.append(Problem(given.place, "is for a program behind the gate: add --wrap"))
         elif any("\n" in value for value in given.values):
             problems.append(Problem(given.place, "has a line break: write it on one line"))
 
@@ -243,8 +245,9 @@ def _timeout(given: Given | None) -> float | None:
     return limit
 
 
-def _as_argument(given: Given) -> str:
-    return f"{spelled(given.key)}={given.values[-1]}" if given.values else spelled(given.key)
+def _as_arguments(given: Given) -> list[str]:
+    """Return an option as ``wait`` takes it, once for each of its values."""
+    return [f"{spelled(given.key)}={value}" for value in given.values] or [spelled(given.key)]
 
 
 def _line(declaration: Declaration, problems: list[Problem]) -> str:

@@ -136,11 +136,13 @@ def test_what_an_anchor_shares_is_not_changed_in_two_places(pod: Path) -> None:
         (("--wrap=other",), "Pod shop has no container other: it has shop"),
         (("--report=x",), "--report: inject passes no --report on: leave it out"),
         (("--keep-watching",), "--keep-watching: is for a native sidecar: add --native-sidecar"),
+        (("--export-env=-",), "--export-env: is for a program behind the gate: add --wrap"),
+        (("--pod-info=/etc/podinfo",), "--pod-info: inject passes no --pod-info on: leave it out"),
         (("--", "true"), "--: inject starts no command: what a container runs stands in its manifest"),
         (("--difff",), "--difff: unknown option"),
         (("api=http://api:8080/ status=${S} sttus=1",), "argument 2: sttus: http has no option sttus"),
     ],
-    ids=["two", "container", "report", "serve", "command", "typo", "option"],
+    ids=["two", "container", "report", "serve", "export", "pod-info", "command", "typo", "option"],
 )
 def test_words_that_mean_nothing_here_are_refused(pod: Path, words: tuple[str, ...], told: str) -> None:
     """Each is told with what would be right."""
@@ -199,6 +201,13 @@ def test_a_plan_file_becomes_lines(pod: Path, tmp_path: Path) -> None:
     planned = [sys.executable, "-m", "gatekeeper", "plan", *made["args"][1:]]
     environ = {"GATEKEEPER_DEPENDENCIES": made["env"][-1]["value"]}
     assert subprocess.run(planned, env=environ, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+def test_options_with_several_values_and_with_none_are_passed_on(pod: Path) -> None:
+    """What may stand alone takes no word behind it, and what may be said twice is."""
+    made = gate("--from-env", "db=tcp://db:5432", "--needs", "A_URL", "--needs=B_URL", "-t2m", "--any", pod)
+    assert made["args"] == ["wait", "--from-env=*", "--needs=A_URL", "--needs=B_URL", "--timeout=2m", "--any"]
+    assert made["env"][-1]["value"] == "db=tcp://db:5432"
 
 
 def test_only_the_annotated_are_changed_and_who_says_no_never(pod: Path) -> None:
