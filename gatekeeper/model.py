@@ -49,6 +49,7 @@ class Reason(StrEnum):
     NOT_FOUND = ("not_found", "the object does not exist")
     STILL_THERE = ("still_there", "it should be gone and is not")
     NOT_STABLE = ("not_stable", "it is there, not yet often enough in a row or for long enough")
+    OBJECT_FAILED = ("object_failed", "the object says that it has failed, and it does not try again")
     COMMAND_FAILED = ("command_failed", "the command ended with another exit status than wanted")
     EXHAUSTED = ("exhausted", "this machine has no descriptors, memory, threads or ports left for an attempt")
 
@@ -61,6 +62,7 @@ class Outcome(NamedTuple):
     that the answer itself asked for. ``gone`` is true only where the thing is definitely not there (refused, no such
     name, no such object). ``mark`` is what must not change while a ready outcome is watched for stability. ``confirm``
     finds out whether what counts as gone certainly is, where the answer alone leaves a doubt that only matters then.
+    ``certain`` says that a failure is final as it is, where others must be said for some time before they count.
     """
 
     state: State
@@ -71,6 +73,7 @@ class Outcome(NamedTuple):
     gone: bool = False
     mark: Hashable = None
     confirm: Callable[[], Awaitable[bool]] | None = None
+    certain: bool = False
 
 
 def ready(detail: str = "", *, reason: Reason = Reason.READY, mark: Hashable = None) -> Outcome:

@@ -146,7 +146,7 @@ class _Run:
 
     def _certain(self, outcome: Outcome) -> Outcome:
         """Wait on although this can never succeed, until that has been said for some time without a break."""
-        if outcome.state is not State.FAILED:
+        if outcome.state is not State.FAILED or outcome.certain:
             self._hopeless_since = None
             return outcome
         now = self._now()

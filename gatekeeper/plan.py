@@ -97,8 +97,9 @@ def _dependency(
     name: str, text: Declaration, gate: Mapping[str, Setting], problems: list[Problem]
 ) -> Dependency | None:
     before = len(problems)
-    common = {given.key: given for given in text.options if given.key in COMMON}
-    own = tuple(given for given in text.options if given.key not in COMMON)
+    meant = _meant_by_kind(text)
+    common = {given.key: given for given in text.options if given.key in COMMON and given.key not in meant}
+    own = tuple(given for given in text.options if given.key not in common)
     alternatives = [_alternative(target, own, problems) for target in text.targets]
     values, settings = _common(common, gate, problems)
     own_settings = [made[1] for made in alternatives if made]
@@ -126,6 +127,14 @@ def _dependency(
     )
 
 
+def _meant_by_kind(text: Declaration) -> frozenset[str]:
+    """Return the options that would be the dependency's, but for its one target, whose kind gives them a meaning."""
+    if len(text.targets) != 1 or not any(given.key == "need" for given in text.options):
+        return frozenset()
+    kind = text.targets[0].url.partition(":")[0].lower()
+    return frozenset(options_of(load(kind)) if kind in KINDS else ()) & COMMON.keys()
+
+
 def _contradictions(
     values: Mapping[str, Any],
     made: Sequence[tuple[Alternative, tuple[Setting, ...]] | None],
@@ -136,7 +145,7 @@ def _contradictions(
     probes = [each[0].probe for each in made if each]
     limit = values.get("attempt_timeout", _quiet(COMMON["attempt_timeout"], (gate["attempt_timeout"].text,)))
     found = []
-    if values.get("invert") and any(getattr(probe, "absent", False) for probe in probes):
+    if values.get("invert") and any(getattr(probe, "absent", False) in (True, "ready") for probe in probes):
         found.append((text.origin, "absent and invert undo each other: keep one"))
     if isinstance(limit, float) and any((getattr(probe, "linger", None) or 0) >= limit for probe in probes):
         found.append((text.origin, "linger is no shorter than attempt_timeout, so that no attempt can end: change one"))

@@ -11,7 +11,8 @@ declaration that works, ``parse(target, options)`` makes a probe or raises ``Bad
 - ``async watch()``, where a kind has it, returns a Signal that tells when attempting again is worth it.
 - ``async refuted()``, where a kind has it, returns what is wrong with the declaration as only the world can tell, or
   None.
-- A kind imports the model, the values, the resolver and the underscore helpers beside it; never another kind.
+- A kind imports the model, the values, the resolver, the underscore helpers beside it and the API client of
+  Kubernetes (`gatekeeper.kube`); never another kind.
 """
 
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ KINDS: Mapping[str, str] = {
     "file": "file:File",
     "exec": "exec:Exec",
     "notify": "notify:Notify",
+    "k8s": "k8s:K8s",
 }
 
 

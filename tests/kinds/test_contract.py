@@ -53,7 +53,10 @@ ASKING_ANOTHER = ("dns",)
 # How a kind is given a name that must be resolved, where it is not KIND://NAME:443; None where it takes no name.
 NAMED = {"dns": "dns://{name}", "unix": None, "file": None, "exec": None}
 
-SERVED = [kind for kind in KINDS if kind not in LOCAL]
+# Its server is named by a kubeconfig, and is as bad as a whole API can be: tests/kube/test_client.py, test_informer.py.
+OF_AN_API = ("k8s",)
+CONTRACTED = [kind for kind in KINDS if kind not in OF_AN_API]
+SERVED = [kind for kind in CONTRACTED if kind not in LOCAL]
 ATTEMPT = 0.2  # seconds that an attempt is given here
 PROMPTLY = 2.0  # seconds that nothing takes, however slow the machine
 
@@ -170,7 +173,7 @@ def test_a_connection_that_is_never_completed_is_not_ready(kind: str, path: str)
 
 
 @pytest.mark.parametrize("manners", [silent, hung_up, garbage, endless], ids=lambda manners: manners.__name__)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONTRACTED)
 def test_a_cancellation_at_any_await_leaves_nothing_behind(kind: str, manners: Manners, path: str) -> None:
     """However far an attempt has come, a cancellation goes through, and its sockets and tasks end with it."""
 
@@ -201,7 +204,7 @@ def test_a_cancellation_at_any_await_leaves_nothing_behind(kind: str, manners: M
         gc.collect()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "file"])
+@pytest.mark.parametrize("kind", [kind for kind in CONTRACTED if kind != "file"])
 def test_without_descriptors_nothing_is_ready_and_nothing_is_gone(kind: str, path: str) -> None:
     """Where this process may open nothing more, that is said, and proves nothing of the dependency."""
 
@@ -251,7 +254,7 @@ def test_without_threads_or_processes_nothing_is_ready_and_nothing_is_left(targe
 
 @pytest.mark.root
 @pytest.mark.needs("unshare", "ip")
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if NAMED.get(kind, "") is not None])
+@pytest.mark.parametrize("kind", [kind for kind in CONTRACTED if NAMED.get(kind, "") is not None])
 def test_a_name_that_is_not_there_and_one_that_hangs(kind: str) -> None:
     """No such name is an outcome, a nameserver's silence ends with the attempt, and neither is ready."""
     target = NAMED.get(kind) or f"{kind}://{{name}}:443"
@@ -274,7 +277,7 @@ asyncio.run(run())
     assert namespace.run_with_nameserver(script).splitlines() == ["waiting unresolved True", "True"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONTRACTED)
 def test_a_kind_is_a_frozen_record_that_documents_itself(kind: str) -> None:
     """Each kind has a docstring, an example, and a line of help for every option."""
     record: Any = load(kind)
@@ -288,7 +291,7 @@ STRANGE = ["", "//", "///", "//[", "//[::1", "//%", "//%zz", "//a:b:c", "//\0", 
 
 
 @pytest.mark.parametrize("rest", [*STRANGE, "//" + "x" * 100_000, "//x:99999", "//user:secret@host:1", "'", "//x:1/?#"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONTRACTED)
 def test_a_strange_target_gives_a_probe_or_says_what_is_wrong(kind: str, rest: str) -> None:
     """No text makes a kind raise anything else than a bad declaration, on one printable line."""
     try:
@@ -299,7 +302,7 @@ def test_a_strange_target_gives_a_probe_or_says_what_is_wrong(kind: str, rest: s
         assert "secret" not in str(error)  # noqa: PT017 - as above
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONTRACTED)
 def test_strange_options_give_a_probe_or_say_what_is_wrong(kind: str) -> None:
     """Every option takes any text without raising anything else than a bad declaration."""
     target = (REACHED | LOCAL).get(kind, f"{kind}://localhost:{{port}}").split(" server")[0].format(port=1, path="/x")

@@ -94,7 +94,8 @@ def test_every_gate_is_understood_and_writes_nowhere(pod: dict[str, Any]) -> Non
     (gate,) = [each for each in pod["initContainers"] if each["name"] == "gatekeeper"]
     assert gate["image"] == GATEKEEPER
     assert gate["securityContext"]["readOnlyRootFilesystem"] is True
-    assert planned(gate["args"][1:])["dependencies"]
+    if "://" in str(gate["args"]):  # else its pod's annotations declare: see test_annotations.py
+        assert planned(gate["args"][1:])["dependencies"]
 
 
 def test_openshift_is_left_to_choose_the_user() -> None:

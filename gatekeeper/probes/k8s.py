@@ -1,0 +1,306 @@
+"""k8s://[NAMESPACE/]RESOURCE[.GROUP]/NAME, or ?selector=LABELS instead of a name: an object of Kubernetes is up.
+
+What each resource means by ready is known for the usual ones; for all others `condition` or `json` says it. Told by a
+watch that all dependencies of one list share, and in words of the object's status, never of its content.
+"""
+
+import asyncio
+import dataclasses
+import json
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+from urllib.parse import parse_qsl
+
+from gatekeeper.kube import endpoints, ready, rights
+from gatekeeper.kube.discovery import Resource, known
+from gatekeeper.model import Outcome, Reason, Signal, State, failed, waiting
+from gatekeeper.model import ready as found_ready
+from gatekeeper.probes._aside import aside
+from gatekeeper.probes._miss import MissError, during
+from gatekeeper.probes._options import Options, build, later, option
+from gatekeeper.probes._target import rest_of, unescaped
+from gatekeeper.values import BadValueError, not_empty, one_of, quoted, whole
+
+if TYPE_CHECKING:
+    from gatekeeper.kube.access import Access
+    from gatekeeper.kube.informer import Informer
+    from gatekeeper.probes._json import Assertion
+
+_EXAMPLE = "k8s://job/migrate, k8s://shop/deployment/web or k8s://pods?selector=app=db"
+_WORD = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9])?", re.ASCII)  # RBAC objects have colons
+_CONDITION = re.compile(r"([A-Za-z0-9][A-Za-z0-9._/-]*)(?:=(True|False|Unknown))?", re.ASCII)
+_MOST = 1_000_000
+_MOST_TOKEN = 64 * 1024
+
+
+def condition(text: str) -> tuple[str, str]:
+    """Return type and status of ``TYPE`` or ``TYPE=STATUS``; raises `BadValueError`."""
+    match = _CONDITION.fullmatch(text)
+    if not match:
+        message = f"{quoted(text)} is no condition: write TYPE or TYPE=True, False or Unknown, as in Available"
+        raise BadValueError(message)
+    return match[1], match[2] or "True"
+
+
+@dataclass(frozen=True, slots=True)
+class K8s:
+    """An object of Kubernetes, or several by their labels, that are up."""
+
+    EXAMPLE: ClassVar[str] = "migrated=k8s://job/migrate"
+
+    namespace: str | None
+    word: str
+    group: str | None
+    name: str
+    selector: str
+    condition: tuple[str, str] | None = option(condition, "a condition that must hold: TYPE or TYPE=STATUS")
+    json: "Assertion | None" = option(later("_json", "Assertion"), "a JSONPath expression that must hold of the object")
+    need: int | None = option(
+        whole(1, _MOST), "how many of the objects must be ready, or endpoints of a service", unset="all; 1 endpoint"
+    )
+    absent: str = option(one_of("wait", "ready", "fail"), "what its absence means: wait, ready or fail", default="wait")
+    key: tuple[str, ...] = option(
+        not_empty, "a key that a Secret or ConfigMap must hold", default=(), many=True, commas=True
+    )
+    port: str | None = option(not_empty, "of a service: the name of the port that must be served")
+    context: str | None = option(not_empty, "a context of the kubeconfig", unset="the current one")
+    kubeconfig: str | None = option(not_empty, "a kubeconfig file", local=True, unset="KUBECONFIG, ~/.kube/config")
+    watches: "list[_Watch]" = dataclasses.field(default_factory=list, compare=False, repr=False)
+
+    @classmethod
+    def parse(cls, target: str, options: Options) -> Self:
+        """Make the probe of a target; raises `BadOptionsError`."""
+        parts: dict[str, Any] = {}
+
+        def read() -> Mapping[str, Any]:
+            parts.update(_parts(rest_of(target)))
+            return parts
+
+        probe = build(cls, options, read)
+        clashes = probe._clashes()  # noqa: SLF001 - of its own class
+        return build(cls, options, lambda: parts, clashes) if clashes else probe
+
+    def needs_rights(self, namespace: str) -> rights.Right | None:
+        """Return what must be granted for it in a pod of this namespace, None where only a cluster knows what it is."""
+        kind = known(self.group, self.word)
+        if kind is None:
+            return rights.Right(self.group, self.word, self.namespace or namespace, self.name) if self.group else None
+        return self._right(kind, namespace)
+
+    async def attempt(self) -> Outcome:
+        """Look once at what the shared watch knows."""
+        try:
+            with during(f"asking the Kubernetes API for {self._shown}"):
+                return await self._looked()
+        except MissError as miss:
+            return miss.outcome
+
+    async def watch(self) -> Signal | None:
+        """Return a signal that tells when what is known has changed."""
+        self.watches[:] = [_Watch()]
+        return self.watches[0]
+
+    async def _looked(self) -> Outcome:
+        from gatekeeper.kube.access import access  # noqa: PLC0415 - what a declaration does not need
+        from gatekeeper.kube.informer import informer  # noqa: PLC0415 - as above
+
+        way = await aside("reading how to reach the API", lambda: access(self.kubeconfig, self.context))
+        kind = await self._resource(way)
+        namespace = (self.namespace or way.namespace) if kind.namespaced else ""
+        if kind.plural == "services" and not kind.group:
+            slices = Resource("discovery.k8s.io", "v1", "endpointslices", namespaced=True, kind="EndpointSlice")
+            news = informer(way, slices.path(namespace), f"{endpoints.LABEL}={self.name}")
+        else:
+            field = f"metadata.name={self.name}" if self.name else ""
+            news = informer(way, kind.path(namespace), self.selector, field)
+        watch = self.watches[0] if self.watches else _Watch()
+        try:
+            watch.hold(news)
+            await news.settled()
+            watch.seen = news.version
+            if news.trouble:
+                raise MissError(self._explained(news.trouble, way, kind))
+            return await self._judged(kind, [each for _, each in sorted(news.objects.items())], way)
+        finally:
+            if not self.watches:
+                watch.close()
+
+    async def _resource(self, way: "Access") -> Resource:
+        from gatekeeper.kube.client import ApiError, Client  # noqa: PLC0415 - as above
+        from gatekeeper.kube.discovery import resource  # noqa: PLC0415 - as above
+
+        try:
+            kind = known(self.group, self.word) or await resource(Client(way), self.group, self.word)
+        except ApiError as error:
+            raise MissError(error.outcome) from None
+        if kind is None:
+            what = f"{way.where or way.url.place} (no resource {self._full} yet: no definition is installed)"
+            raise MissError(waiting(Reason.NOT_FOUND, what, gone=True))
+        if self.namespace and not kind.namespaced:
+            raise MissError(failed(Reason.NOT_FOUND, f"{self._full} is of no namespace: leave {self.namespace}/ out"))
+        return kind
+
+    async def _judged(self, kind: Resource, objects: list[Mapping[str, Any]], way: "Access") -> Outcome:
+        if kind.plural == "services" and not kind.group:
+            return self._service(objects)
+        outcomes = {each["metadata"]["name"]: await self._object(kind, each) for each in objects}
+        if not outcomes and self.absent != "wait":
+            told = f"{self._shown} is absent"
+            return found_ready(told) if self.absent == "ready" else failed(Reason.NOT_FOUND, told, gone=True)
+        if not self.name:
+            return _told(ready.all_of(outcomes, self.need), f"{self._shown}:")
+        if not outcomes:
+            place = f" in {way.namespace}" if kind.namespaced and not self.namespace else ""
+            return waiting(Reason.NOT_FOUND, f"{self._shown}{place}", gone=True)
+        uid = objects[0]["metadata"].get("uid")
+        return _told(outcomes[self.name], self._shown)._replace(mark=uid)
+
+    async def _object(self, kind: Resource, thing: Mapping[str, Any]) -> Outcome:
+        missing = [key for key in self.key if not ready.has_key(thing, key)]
+        if missing:
+            return waiting(Reason.UNWANTED_ANSWER, f"has no key {', '.join(missing)}")
+        if self.json and not await self.json.holds(json.dumps(thing).encode(), self._shown):
+            return waiting(Reason.UNWANTED_ANSWER, "is not as json wants it")
+        if self.condition:
+            return ready.condition(thing, *self.condition)
+        if self.json:
+            return found_ready()
+        return ready.standing(_full(kind), thing)
+
+    def _service(self, slices: list[Mapping[str, Any]]) -> Outcome:
+        if not slices:
+            return waiting(Reason.NOT_FOUND, f"{self._shown} (it has no EndpointSlice)")
+        own = os.environ.get("POD_NAME") or socket.gethostname()
+        return _told(endpoints.standing(endpoints.endpoints(slices, self.port), self.need or 1, own), self._shown)
+
+    def _explained(self, trouble: Outcome, way: "Access", kind: Resource) -> Outcome:
+        """Say of a refusal which right is missing, and how it is granted."""
+        if trouble.reason is not Reason.FORBIDDEN or trouble.state is not State.FAILED:
+            return trouble
+        right = self._right(kind, way.namespace)
+        account = _account(way)
+        told = f"{self._shown}: may not {', '.join(right.verbs)} {right.full} in {right.namespace or 'the cluster'}"
+        how = f"; grant it: {rights.commands(right, account)}" if account else ""
+        return trouble._replace(detail=told + how)
+
+    def _right(self, kind: Resource, namespace: str) -> rights.Right:
+        place = (self.namespace or namespace) if kind.namespaced else ""
+        if kind.plural == "services" and not kind.group:  # the names of slices are made up: none can be named
+            return rights.Right("discovery.k8s.io", "endpointslices", place, verbs=("list", "watch"))
+        return rights.Right(kind.group, kind.plural, place, self.name, verbs=("list", "watch"))
+
+    def _clashes(self) -> list[tuple[str, str]]:
+        """Return what can be known to be wrong without a cluster."""
+        kind = known(self.group, self.word)
+        full = _full(kind) if kind else ""
+        service = full == "services"
+        wrong = []
+        if self.port and not service:
+            wrong.append(("port", "means something for a service only"))
+        if service and not self.name:
+            wrong.append(("", f"selects services: name one, as in {_EXAMPLE.replace('job/migrate', 'service/db')}"))
+        if service and (self.condition or self.json or self.absent != "wait"):
+            wrong.append(("", "a service is judged by its endpoints: condition, json and absent mean nothing for it"))
+        if self.key and full not in ("secrets", "configmaps"):
+            wrong.append(("key", "means something for a Secret or a ConfigMap only"))
+        if self.need and self.name and not service:
+            wrong.append(("need", "means something with a selector or for a service: one object has one name"))
+        if kind and self.namespace and not kind.namespaced:
+            wrong.append(("", f"{full} is of no namespace: leave {self.namespace}/ out"))
+        if not service and not self.condition and not self.json and full not in ready.TELLS:
+            how = "say it by condition=TYPE or json=EXPRESSION"
+            wrong.append(("", f"what ready means for {self._full} is not known: {how}"))
+        return wrong
+
+    @property
+    def _full(self) -> str:
+        return f"{self.word}.{self.group}" if self.group else self.word
+
+    @property
+    def _shown(self) -> str:
+        place = f"{self.namespace}/" if self.namespace else ""
+        return f"{place}{self._full}/{self.name}" if self.name else f"{place}{self._full} with {self.selector}"
+
+
+class _Watch:
+    """A `model.Signal`, and what holds a shared watch for as long as one waits for it."""
+
+    told = frozenset({Reason.STARTING, Reason.NOT_FOUND, Reason.UNWANTED_ANSWER})
+    doubted_after = 30.0
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self._news: Informer | None = None
+        self._held = asyncio.Event()
+
+    def hold(self, news: "Informer") -> None:
+        """Hold this, and let go of what was held before."""
+        if news is not self._news:
+            self.close()
+            news.acquire()
+            self._news = news
+            self._held.set()
+
+    async def changed(self) -> None:
+        await self._held.wait()
+        assert self._news, "set together"  # noqa: S101 - see hold
+        self.seen = await self._news.changed(self.seen)
+
+    def close(self) -> None:
+        if self._news:
+            self._news.release()
+            self._news = None
+
+
+def _account(way: "Access") -> tuple[str, str] | None:
+    """Return the service account whose token is used, None for any other user."""
+    from gatekeeper.kube.access import TokenFile  # noqa: PLC0415 - what a declaration does not need
+
+    if not isinstance(way.credential, TokenFile):
+        return None
+    try:
+        with open(way.credential.path, encoding="ascii") as file:
+            return rights.account_of_token(file.read(_MOST_TOKEN))
+    except (OSError, ValueError):
+        return None
+
+
+def _told(outcome: Outcome, of: str) -> Outcome:
+    return outcome._replace(detail=f"{of} {outcome.detail}".rstrip())
+
+
+def _full(kind: Resource) -> str:
+    return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+
+
+def _parts(rest: str) -> Mapping[str, Any]:
+    """Return the parts of ``[NAMESPACE/]RESOURCE[.GROUP]/NAME`` or ``…?selector=LABELS``; raises `BadValueError`."""
+    path, mark, query = rest.partition("?")
+    asked = dict(parse_qsl(query, keep_blank_values=True)) if mark else {}
+    selector = asked.pop("selector", "")
+    words = [unescaped(word) for word in path.split("/")]
+    if asked or (mark and not selector):
+        message = f"takes ?selector=LABELS and nothing else behind ?: write {_EXAMPLE}"
+        raise BadValueError(message)
+    most = 2 if selector else 3
+    if not most - 1 <= len(words) <= most or not all(words):
+        message = f"names no object: write {_EXAMPLE}"
+        raise BadValueError(message)
+    name = "" if selector else words.pop()
+    word, _, group = words.pop().lower().partition(".")
+    namespace = words[0] if words else None
+    if not _WORD.fullmatch(word) or (group and not _WORD.fullmatch(group)) or (name and not _NAME.fullmatch(name)):
+        message = f"{quoted(path)} names no object: write {_EXAMPLE}"
+        raise BadValueError(message)
+    if namespace is not None and not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", namespace):
+        message = f"{quoted(namespace)} is no namespace: lower-case letters, digits and -"
+        raise BadValueError(message)
+    if not selector.isprintable() or len(selector) > 2000:  # noqa: PLR2004 - a URL's worth
+        message = "has a selector that is none: write LABELS as kubectl has them, app=db,tier!=web"
+        raise BadValueError(message)
+    return {"namespace": namespace, "word": word, "group": group or None, "name": name, "selector": selector}
