@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from .conftest import LAST_BASE
 from .podman import Podman, until
 
 DATABASE = "docker.io/library/postgres:17"
@@ -30,9 +31,9 @@ def load(root: Path, name: str) -> Any:
 
 
 @pytest.fixture
-def compose(podman: Podman, image: str, root: Path, tmp_path: Path) -> Iterator[list[str | Path]]:
+def compose(podman: Podman, root: Path, tmp_path: Path) -> Iterator[list[str | Path]]:
     """Return the beginning of a docker-compose command line that speaks to podman, with the images at hand."""
-    (tmp_path / "Dockerfile").write_text(_DATABASE.format(image=image))
+    (tmp_path / "Dockerfile").write_text(_DATABASE.format(image=LAST_BASE))
     podman("build", "--pull=never", "--tag", DATABASE, tmp_path)
     address = f"unix://{tmp_path / 'engine'}"
     engine = podman.start("system", "service", "--time=0", address)
@@ -46,7 +47,7 @@ def compose(podman: Podman, image: str, root: Path, tmp_path: Path) -> Iterator[
 @pytest.mark.root
 @pytest.mark.timeout(300)
 @pytest.mark.needs("podman", "runc", "conmon", "catatonit", "iptables", "dpkg", "docker-compose")
-@pytest.mark.usefixtures("shop")
+@pytest.mark.usefixtures("image", "shop")
 def test_compose_starts_the_shop_when_the_gate_has_completed(podman: Podman, compose: list[str | Path]) -> None:
     """`docker-compose up` holds the shop until the gate's service has exited 0, which is when the database listens."""
     up = subprocess.Popen([*compose, "up", "--detach"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
