@@ -14,7 +14,7 @@ LABEL = "kubernetes.io/service-name"
 
 
 class Endpoints(NamedTuple):
-    """Those behind a service, each by what it is (the uid of its pod, else its first address)."""
+    """Those behind a service, each by what it is (the uid of its pod, else its addresses)."""
 
     serving: frozenset[str]
     others: frozenset[str]
@@ -32,23 +32,29 @@ def endpoints(slices: Iterable[Object], port: str | None = None) -> Endpoints:
     ports: set[str] = set()
     pods: set[str] = set()
     for each in slices:
-        names = {str(one.get("name") or "") for one in each.get("ports") or [] if isinstance(one, Mapping)}
+        names = {str(one.get("name") or "") for one in _records(each.get("ports"))}
         has_port = port is None or port in names
-        for endpoint in each.get("endpoints") or []:
-            if not isinstance(endpoint, Mapping):
-                continue
-            conditions = endpoint.get("conditions") or {}
+        for endpoint in _records(each.get("endpoints")):
+            conditions = _record(endpoint.get("conditions"))
             serves = conditions.get("serving")
             if serves is None:  # an older server, or slices made by hand: it is what `ready` is, and null is true
                 serves = conditions.get("ready") is not False
             up = bool(serves) and not conditions.get("terminating") and has_port
-            whose = endpoint.get("targetRef") or {}
-            who = str(whose.get("uid") or next(iter(endpoint.get("addresses") or []), ""))
+            whose = _record(endpoint.get("targetRef"))
+            who = str(whose.get("uid") or endpoint.get("addresses"))
             (serving if up else others).add(who)
             ports |= names if up else set()
             if whose.get("kind") == "Pod":
                 pods.add(str(whose.get("name")))
     return Endpoints(frozenset(serving), frozenset(others - serving), frozenset(ports), frozenset(pods))
+
+
+def _record(value: object) -> Object:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _records(value: object) -> list[Object]:
+    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
 
 
 def standing(found: Endpoints, need: int, own_pod: str = "") -> Outcome:

@@ -15,9 +15,12 @@ _TRUE = "True"
 
 def standing(resource: str, thing: Object) -> Outcome:
     """Return how an object stands by what its resource (``deployments.apps``) means by ready; see `TELLS`."""
-    if _of(thing, "metadata").get("deletionTimestamp"):
-        return waiting(Reason.STARTING, "is being deleted")
     return TELLS[resource](thing)
+
+
+def is_going(thing: Object) -> bool:
+    """Tell whether the object is on its way out: what it says of itself holds no longer (meta/v1, ObjectMeta)."""
+    return bool(_of(thing, "metadata").get("deletionTimestamp"))
 
 
 def condition(thing: Object, kind: str, wanted: str = _TRUE) -> Outcome:
@@ -194,8 +197,9 @@ def _available(thing: Object, there: int, wanted: int) -> Outcome:
 
 
 def _condition(thing: Object, kind: str) -> Object | None:
-    conditions = _of(thing, "status").get("conditions") or []
-    return next((each for each in conditions if isinstance(each, Mapping) and each.get("type") == kind), None)
+    conditions = _of(thing, "status").get("conditions")
+    listed = conditions if isinstance(conditions, list) else []
+    return next((each for each in listed if isinstance(each, Mapping) and each.get("type") == kind), None)
 
 
 def _is_behind(thing: Object, found: Object) -> bool:

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from urllib.parse import parse_qsl
@@ -124,8 +124,10 @@ class K8s:
             await news.settled()
             watch.seen = news.version
             if news.trouble:
-                raise MissError(self._explained(news.trouble, way, kind))
-            return await self._judged(kind, [each for _, each in sorted(news.objects.items())], way)
+                raise MissError(await self._explained(news.trouble, way, kind))
+            # A server that does not heed the selector of a name must not have another object stand for it.
+            named = sorted((key, each) for key, each in news.objects.items() if self._is_meant(kind, key[1]))
+            return await self._judged(kind, named, way)
         finally:
             if not self.watches:
                 watch.close()
@@ -145,10 +147,15 @@ class K8s:
             raise MissError(failed(Reason.NOT_FOUND, f"{self._full} is of no namespace: leave {self.namespace}/ out"))
         return kind
 
-    async def _judged(self, kind: Resource, objects: list[Mapping[str, Any]], way: "Access") -> Outcome:
+    def _is_meant(self, kind: Resource, name: str) -> bool:
+        return not self.name or name == self.name or _full(kind) == "services"
+
+    async def _judged(
+        self, kind: Resource, objects: Sequence[tuple[tuple[str, str], Mapping[str, Any]]], way: "Access"
+    ) -> Outcome:
         if kind.plural == "services" and not kind.group:
-            return self._service(objects)
-        outcomes = {each["metadata"]["name"]: await self._object(kind, each) for each in objects}
+            return self._service([each for _, each in objects])
+        outcomes = {name: await self._object(kind, each) for (_, name), each in objects}
         if not outcomes and self.absent != "wait":
             told = f"{self._shown} is absent"
             return found_ready(told) if self.absent == "ready" else failed(Reason.NOT_FOUND, told, gone=True)
@@ -157,10 +164,12 @@ class K8s:
         if not outcomes:
             place = f" in {way.namespace}" if kind.namespaced and not self.namespace else ""
             return waiting(Reason.NOT_FOUND, f"{self._shown}{place}", gone=True)
-        uid = objects[0]["metadata"].get("uid")
+        uid = str(objects[0][1]["metadata"].get("uid"))
         return _told(outcomes[self.name], self._shown)._replace(mark=uid)
 
     async def _object(self, kind: Resource, thing: Mapping[str, Any]) -> Outcome:
+        if ready.is_going(thing):
+            return waiting(Reason.STARTING, "is being deleted")
         missing = [key for key in self.key if not ready.has_key(thing, key)]
         if missing:
             return waiting(Reason.UNWANTED_ANSWER, f"has no key {', '.join(missing)}")
@@ -172,18 +181,18 @@ class K8s:
             return found_ready()
         return ready.standing(_full(kind), thing)
 
-    def _service(self, slices: list[Mapping[str, Any]]) -> Outcome:
+    def _service(self, slices: Sequence[Mapping[str, Any]]) -> Outcome:
         if not slices:
             return waiting(Reason.NOT_FOUND, f"{self._shown} (it has no EndpointSlice)")
         own = os.environ.get("POD_NAME") or socket.gethostname()
         return _told(endpoints.standing(endpoints.endpoints(slices, self.port), self.need or 1, own), self._shown)
 
-    def _explained(self, trouble: Outcome, way: "Access", kind: Resource) -> Outcome:
+    async def _explained(self, trouble: Outcome, way: "Access", kind: Resource) -> Outcome:
         """Say of a refusal which right is missing, and how it is granted."""
         if trouble.reason is not Reason.FORBIDDEN or trouble.state is not State.FAILED:
             return trouble
         right = self._right(kind, way.namespace)
-        account = _account(way)
+        account = await aside("reading whose token it is", lambda: _account(way))
         told = f"{self._shown}: may not {', '.join(right.verbs)} {right.full} in {right.namespace or 'the cluster'}"
         how = f"; grant it: {rights.commands(right, account)}" if account else ""
         return trouble._replace(detail=told + how)

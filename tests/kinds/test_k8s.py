@@ -53,6 +53,11 @@ def pod(name: str, *, up: bool, **labels: str) -> Object:
     return thing("Pod", name, labels=labels, spec={}, status={"phase": "Running", "conditions": conditions})
 
 
+def going(object_: Object) -> Object:
+    """Return an object that is being deleted."""
+    return object_ | {"metadata": object_["metadata"] | {"deletionTimestamp": "2026-01-01T00:00:00Z"}}
+
+
 def planned(*lines: str) -> Plan:
     """Return the plan of declarations."""
     problems: list[Any] = []
@@ -91,6 +96,9 @@ async def until(lines: tuple[str, ...], change: Callable[[], object], server: Ap
         (job(name="other"), "k8s://job/migrate absent=fail", State.FAILED, Reason.NOT_FOUND),
         (job("SuccessCriteriaMet"), "k8s://job/migrate condition=SuccessCriteriaMet", State.READY, Reason.READY),
         (pod("db-0", up=True), "k8s://pod/db-0", State.READY, Reason.READY),
+        (going(pod("db-0", up=True)), "k8s://pod/db-0", State.WAITING, Reason.STARTING),
+        (going(pod("db-0", up=True)), "k8s://pod/db-0 condition=Ready", State.WAITING, Reason.STARTING),
+        (pod("db-0", up=True) | {"status": {"conditions": "odd"}}, "k8s://pod/db-0", State.WAITING, Reason.STARTING),
         (pod("db-0", up=False), "k8s://pod/db-0", State.WAITING, Reason.STARTING),
         (pod("db-0", up=True, app="db"), "k8s://pods?selector=app=db", State.READY, Reason.READY),
         (pod("db-0", up=True, app="db"), "k8s://pods?selector=app=db need=2", State.WAITING, Reason.STARTING),
@@ -194,6 +202,8 @@ def slices(*endpoints: Object, port: str = "pg", name: str = "db-x") -> Object:
         ),
         ([slices({"addresses": ["10.0.0.1"], "conditions": {"ready": False}})], "", State.WAITING),
         ([slices()], "", State.WAITING),
+        ([slices({"addresses": ["10.0.0.1"], "conditions": {"serving": False}}) | {"ports": None}], "", State.WAITING),
+        ([slices() | {"endpoints": None, "ports": None}], "", State.WAITING),
         ([slices({"addresses": ["10.0.0.1"]})], "port=pg", State.READY),
         ([slices({"addresses": ["10.0.0.1"]})], "port=http", State.WAITING),
         ([slices({"addresses": ["10.0.0.1"]})], "need=2", State.WAITING),
