@@ -49,6 +49,12 @@ def _answer(name: str, argv: list[str], given: Collection[int], lines: Lines) ->
             return EX_OK
         if name == "inject" and not _HELP & set(argv):
             return _inject(argv, lines)
+        if name == "plan" and "--rbac" in argv:
+            from gatekeeper.granted import RBAC, roles  # noqa: PLC0415 - for this one option
+
+            plan = declared(name, [word for word in argv if word != RBAC], given).plan
+            pages.put(roles(plan) if plan else pages.help_page(name))
+            return EX_OK
         plan = declared(name, argv, given).plan if name in ("check", "plan") else None
         if name != "check" or plan is None:
             pages.put(_page(name, argv, plan))

@@ -20,7 +20,10 @@ USAGE = {
         "hold until the gate opens, then exit 0 or become COMMAND",
     ),
     "check": ("[OPTION]... [DEPENDENCY]...", "make one attempt at each dependency; exit 0 or 1"),
-    "plan": ("[OPTION]... [DEPENDENCY]...", "print what would be probed and where it came from; probe nothing"),
+    "plan": (
+        "[--rbac] [OPTION]... [DEPENDENCY]...",
+        "print what would be probed and where it came from, or the Roles that it needs; probe nothing",
+    ),
     "run": (
         "[OPTION]... [DEPENDENCY]... -- COMMAND [ARG]...",
         "hold, then start COMMAND as a child and tend it: signals, zombies, sd_notify",

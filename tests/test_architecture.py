@@ -124,7 +124,20 @@ FLOW: dict[str, set[str]] = {
     "inject.containers": {"inject.insertion", "inject.templates", "inject.tree", "inject.words"},
     "inject.warned": {"inject.containers", "inject.templates", "inject.tree", "inject.words"},
     "inject.injected": {"declare.formats", "declare.reading", "inject."},
-    "asked": {"announce.", "declared", "demo", "exits", "gate", "inject.injected", "install", "log", "pages", "probes"}
+    "granted": {"kube.rights"},
+    "asked": {
+        "announce.",
+        "declared",
+        "demo",
+        "exits",
+        "gate",
+        "granted",
+        "inject.injected",
+        "install",
+        "log",
+        "pages",
+        "probes",
+    }
     | {"signals"},
     "notify": {"announce.sdnotify"},
     "ask": set(),
