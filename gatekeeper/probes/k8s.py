@@ -8,43 +8,29 @@ import asyncio
 import dataclasses
 import json
 import os
-import re
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
-from urllib.parse import parse_qsl
 
 from gatekeeper.kube import endpoints, ready, rights
 from gatekeeper.kube.discovery import Resource, known
 from gatekeeper.model import Outcome, Reason, Signal, State, failed, waiting
 from gatekeeper.model import ready as found_ready
 from gatekeeper.probes._aside import aside
+from gatekeeper.probes._k8s import TARGETS, condition, object_of
 from gatekeeper.probes._miss import MissError, during
 from gatekeeper.probes._options import Options, build, later, option
-from gatekeeper.probes._target import rest_of, unescaped
-from gatekeeper.values import BadValueError, not_empty, one_of, quoted, whole
+from gatekeeper.probes._target import rest_of
+from gatekeeper.values import not_empty, one_of, whole
 
 if TYPE_CHECKING:
     from gatekeeper.kube.access import Access
     from gatekeeper.kube.informer import Informer
     from gatekeeper.probes._json import Assertion
 
-_EXAMPLE = "k8s://job/migrate, k8s://shop/deployment/web or k8s://pods?selector=app=db"
-_WORD = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.ASCII)
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9])?", re.ASCII)  # RBAC objects have colons
-_CONDITION = re.compile(r"([A-Za-z0-9][A-Za-z0-9._/-]*)(?:=(True|False|Unknown))?", re.ASCII)
 _MOST = 1_000_000
 _MOST_TOKEN = 64 * 1024
-
-
-def condition(text: str) -> tuple[str, str]:
-    """Return type and status of ``TYPE`` or ``TYPE=STATUS``; raises `BadValueError`."""
-    match = _CONDITION.fullmatch(text)
-    if not match:
-        message = f"{quoted(text)} is no condition: write TYPE or TYPE=True, False or Unknown, as in Available"
-        raise BadValueError(message)
-    return match[1], match[2] or "True"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +64,7 @@ class K8s:
         parts: dict[str, Any] = {}
 
         def read() -> Mapping[str, Any]:
-            parts.update(_parts(rest_of(target)))
+            parts.update(object_of(rest_of(target)))
             return parts
 
         probe = build(cls, options, read)
@@ -212,7 +198,7 @@ class K8s:
         if self.port and not service:
             wrong.append(("port", "means something for a service only"))
         if service and not self.name:
-            wrong.append(("", f"selects services: name one, as in {_EXAMPLE.replace('job/migrate', 'service/db')}"))
+            wrong.append(("", f"selects services: name one, as in {TARGETS.replace('job/migrate', 'service/db')}"))
         if service and (self.condition or self.json or self.absent != "wait"):
             wrong.append(("", "a service is judged by its endpoints: condition, json and absent mean nothing for it"))
         if self.key and full not in ("secrets", "configmaps"):
@@ -285,31 +271,3 @@ def _told(outcome: Outcome, of: str) -> Outcome:
 
 def _full(kind: Resource) -> str:
     return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
-
-
-def _parts(rest: str) -> Mapping[str, Any]:
-    """Return the parts of ``[NAMESPACE/]RESOURCE[.GROUP]/NAME`` or ``…?selector=LABELS``; raises `BadValueError`."""
-    path, mark, query = rest.partition("?")
-    asked = dict(parse_qsl(query, keep_blank_values=True)) if mark else {}
-    selector = asked.pop("selector", "")
-    words = [unescaped(word) for word in path.split("/")]
-    if asked or (mark and not selector):
-        message = f"takes ?selector=LABELS and nothing else behind ?: write {_EXAMPLE}"
-        raise BadValueError(message)
-    most = 2 if selector else 3
-    if not most - 1 <= len(words) <= most or not all(words):
-        message = f"names no object: write {_EXAMPLE}"
-        raise BadValueError(message)
-    name = "" if selector else words.pop()
-    word, _, group = words.pop().lower().partition(".")
-    namespace = words[0] if words else None
-    if not _WORD.fullmatch(word) or (group and not _WORD.fullmatch(group)) or (name and not _NAME.fullmatch(name)):
-        message = f"{quoted(path)} names no object: write {_EXAMPLE}"
-        raise BadValueError(message)
-    if namespace is not None and not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", namespace):
-        message = f"{quoted(namespace)} is no namespace: lower-case letters, digits and -"
-        raise BadValueError(message)
-    if not selector.isprintable() or len(selector) > 2000:  # noqa: PLR2004 - a URL's worth
-        message = "has a selector that is none: write LABELS as kubectl has them, app=db,tier!=web"
-        raise BadValueError(message)
-    return {"namespace": namespace, "word": word, "group": group or None, "name": name, "selector": selector}
