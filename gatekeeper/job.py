@@ -10,10 +10,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 from gatekeeper.handover.become import Failure, Stock
-from gatekeeper.handover.family import Family, continued, has_children, parent_of, signal_all, stopped_as_a_job
+from gatekeeper.handover.family import Family, has_children, is_stopped, parent_of, signal_all, stopped_as_a_job
 from gatekeeper.handover.supervise import Came, Signalled, become_subreaper, has_terminal, start
 
 _KILL_AGAIN = 0.001, 0.1  # seconds, more and more: for who was being born while the others were killed
+_SHELL_HAS = 0.25  # seconds for continuing the second of two whom it continues in one call
 _HELD = 5.0  # seconds for those that the kernel itself holds
 
 
@@ -31,7 +32,8 @@ class Job:
         self._loop = asyncio.get_running_loop()
         self._first: int | None = None
         self._family = Family()
-        self._stopped = False  # and we with it
+        self._was_stopped = False  # by a shell, and we with it
+        self._continue_later: asyncio.TimerHandle | None = None
         self._kin_gone: asyncio.Future[None] | None = None
         self._look_again: asyncio.TimerHandle | None = None
         become_subreaper()
@@ -69,7 +71,7 @@ class Job:
         from_itself = came.number == signal.SIGTSTP and self.is_ours(came.sender)
         if (came.from_terminal or from_itself) and self._is_in_our_group():
             return
-        if came.number == signal.SIGCONT and self._has_been_continued():
+        if came.number == signal.SIGCONT and self._is_continued_by_shell():
             return
         self.send(came.number)
         self._sent(came.number)
@@ -104,19 +106,32 @@ class Job:
         if self.main is None or self.over.done() or not stopped_as_a_job(self.main):
             return
         if self._is_in_our_group() and has_terminal():
-            self._stopped = True
+            self._was_stopped = True
+            if self._continue_later:  # what it was for is over: the command has run since
+                self._continue_later.cancel()
+                self._continue_later = None
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    def _has_been_continued(self) -> bool:
-        """Tell whether the shell that woke us has woken the command too: once more might undo the next Ctrl-Z."""
-        if not self._stopped or self.main is None:
+    def _is_continued_by_shell(self) -> bool:
+        """Tell whether what woke us is the shell that stopped us together, and wakes both of us.
+
+        Its signal may reach us before the command, or be looked at when the command has long been stopped again: once
+        more from us would undo the next Ctrl-Z. What counts is how the command stands; where it still stands as it was
+        stopped, the shell is given a moment, and then it was somebody else, who means the command.
+        """
+        if not self._was_stopped or self.main is None:
             return False
-        self._stopped = False
-        for _ in range(2):  # it may be stopped anew between the one question and the other
-            self._stop_with_command()
-            if self._stopped or continued(self.main):
-                return True
-        return False
+        self._stop_with_command()  # where it is a new stop
+        if is_stopped(self.main) and not self._continue_later:
+            self._continue_later = self._loop.call_later(_SHELL_HAS, self._continue_command)
+        return True
+
+    def _continue_command(self) -> None:
+        self._continue_later = None
+        self._stop_with_command()
+        if self.main is not None and is_stopped(self.main):
+            self.send(signal.SIGCONT)
+            self._sent(signal.SIGCONT)
 
     async def see_off_kin(self, patience: float) -> None:
         """End what the command left behind: as PID 1 it would be killed with us, elsewhere it would be nobody's.

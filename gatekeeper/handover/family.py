@@ -97,11 +97,9 @@ def stopped_as_a_job(pid: int) -> bool:
     return False
 
 
-def continued(pid: int) -> bool:
-    """Tell, once, that a child of ours has been continued and not been stopped again."""
-    with suppress(ChildProcessError):
-        return os.waitid(os.P_PID, pid, os.WCONTINUED | os.WNOHANG) is not None
-    return False
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process is stopped now (proc(5), /proc/PID/stat)."""
+    return _stat(pid)[:1] == [b"T"]
 
 
 def exit_status(status: int) -> int:
@@ -163,11 +161,17 @@ def _proc_is_ours() -> bool:
 
 def parent_of(pid: int) -> int:
     """Return the parent of a process; 0 where there is none, or no such process."""
+    fields = _stat(pid)
+    return int(fields[1]) if fields else 0
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Return the fields of /proc/PID/stat from the state on, none where there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b") ")[2].split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
+            return file.read().rpartition(b") ")[2].split()
+    except OSError:
+        return []
 
 
 def _is_there(pid: int) -> bool:
