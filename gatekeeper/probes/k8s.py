@@ -19,6 +19,7 @@ from gatekeeper.model import Outcome, Reason, Signal, State, failed, waiting
 from gatekeeper.model import ready as found_ready
 from gatekeeper.probes._aside import aside
 from gatekeeper.probes._k8s import TARGETS, condition, object_of
+from gatekeeper.probes._local import file_path
 from gatekeeper.probes._miss import MissError, during
 from gatekeeper.probes._options import Options, build, later, option
 from gatekeeper.probes._target import rest_of
@@ -55,7 +56,7 @@ class K8s:
     )
     port: str | None = option(not_empty, "of a service: the name of the port that must be served")
     context: str | None = option(not_empty, "a context of the kubeconfig", unset="the current one")
-    kubeconfig: str | None = option(not_empty, "a kubeconfig file", local=True, unset="KUBECONFIG, ~/.kube/config")
+    kubeconfig: str | None = option(file_path, "a kubeconfig file", local=True, unset="KUBECONFIG, ~/.kube/config")
     watches: "list[_Watch]" = dataclasses.field(default_factory=list, compare=False, repr=False)
 
     @classmethod
