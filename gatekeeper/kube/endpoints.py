@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from gatekeeper.model import Outcome, Reason, ready, waiting
 
 Object = Mapping[str, Any]
-LABEL = "kubernetes.io/service-name"
 
 
 class Endpoints(NamedTuple):

@@ -4,20 +4,18 @@ What each resource means by ready is known for the usual ones; for all others `c
 watch that all dependencies of one list share, and in words of the object's status, never of its content.
 """
 
-import asyncio
 import dataclasses
 import json
-import os
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gatekeeper.kube import endpoints, ready, rights
 from gatekeeper.kube.discovery import Resource, known
-from gatekeeper.model import Outcome, Reason, Signal, State, failed, waiting
+from gatekeeper.model import Outcome, Reason, Signal, failed, waiting
 from gatekeeper.model import ready as found_ready
 from gatekeeper.probes._aside import aside
+from gatekeeper.probes._informed import Informed
 from gatekeeper.probes._k8s import TARGETS, condition, object_of
 from gatekeeper.probes._local import file_path
 from gatekeeper.probes._miss import MissError, during
@@ -27,11 +25,9 @@ from gatekeeper.values import not_empty, one_of, whole
 
 if TYPE_CHECKING:
     from gatekeeper.kube.access import Access
-    from gatekeeper.kube.informer import Informer
     from gatekeeper.probes._json import Assertion
 
 _MOST = 1_000_000
-_MOST_TOKEN = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +53,7 @@ class K8s:
     port: str | None = option(not_empty, "of a service: the name of the port that must be served")
     context: str | None = option(not_empty, "a context of the kubeconfig", unset="the current one")
     kubeconfig: str | None = option(file_path, "a kubeconfig file", local=True, unset="KUBECONFIG, ~/.kube/config")
-    watches: "list[_Watch]" = dataclasses.field(default_factory=list, compare=False, repr=False)
+    watches: list[Informed] = dataclasses.field(default_factory=list, compare=False, repr=False)
 
     @classmethod
     def parse(cls, target: str, options: Options) -> Self:
@@ -89,29 +85,31 @@ class K8s:
 
     async def watch(self) -> Signal | None:
         """Return a signal that tells when what is known has changed."""
-        self.watches[:] = [_Watch()]
+        self.watches[:] = [Informed()]
         return self.watches[0]
 
     async def _looked(self) -> Outcome:
         from gatekeeper.kube.access import access  # noqa: PLC0415 - what a declaration does not need
         from gatekeeper.kube.informer import informer  # noqa: PLC0415 - as above
+        from gatekeeper.kube.refusal import explained  # noqa: PLC0415 - as above
+        from gatekeeper.kube.slices import slices  # noqa: PLC0415 - as above
 
         way = await aside("reading how to reach the API", lambda: access(self.kubeconfig, self.context))
         kind = await self._resource(way)
         namespace = (self.namespace or way.namespace) if kind.namespaced else ""
         if kind.plural == "services" and not kind.group:
-            slices = Resource("discovery.k8s.io", "v1", "endpointslices", namespaced=True, kind="EndpointSlice")
-            news = informer(way, slices.path(namespace), f"{endpoints.LABEL}={self.name}")
+            news = slices(way, namespace, self.name)
         else:
             field = f"metadata.name={self.name}" if self.name else ""
             news = informer(way, kind.path(namespace), self.selector, field)
-        watch = self.watches[0] if self.watches else _Watch()
+        watch = self.watches[0] if self.watches else Informed()
         try:
             watch.hold(news)
             await news.settled()
             watch.seen = news.version
             if news.trouble:
-                raise MissError(await self._explained(news.trouble, way, kind))
+                right = self._right(kind, way.namespace)
+                raise MissError(await explained(news.trouble, self._shown, right, way))
             # A server that does not heed the selector of a name must not have another object stand for it.
             named = sorted((key, each) for key, each in news.objects.items() if self._is_meant(kind, key[1]))
             return await self._judged(kind, named, way)
@@ -171,23 +169,17 @@ class K8s:
     def _service(self, slices: Sequence[Mapping[str, Any]]) -> Outcome:
         if not slices:
             return waiting(Reason.NOT_FOUND, f"{self._shown} (it has no EndpointSlice)")
-        own = os.environ.get("POD_NAME") or socket.gethostname()
-        return _told(endpoints.standing(endpoints.endpoints(slices, self.port), self.need or 1, own), self._shown)
+        from gatekeeper.kube.slices import own_pod  # noqa: PLC0415 - as above
 
-    async def _explained(self, trouble: Outcome, way: "Access", kind: Resource) -> Outcome:
-        """Say of a refusal which right is missing, and how it is granted."""
-        if trouble.reason is not Reason.FORBIDDEN or trouble.state is not State.FAILED:
-            return trouble
-        right = self._right(kind, way.namespace)
-        account = await aside("reading whose token it is", lambda: _account(way))
-        told = f"{self._shown}: may not {', '.join(right.verbs)} {right.full} in {right.namespace or 'the cluster'}"
-        how = f"; grant it: {rights.commands(right, account)}" if account else ""
-        return trouble._replace(detail=told + how)
+        found = endpoints.endpoints(slices, self.port)
+        return _told(endpoints.standing(found, self.need or 1, own_pod()), self._shown)
 
     def _right(self, kind: Resource, namespace: str) -> rights.Right:
         place = (self.namespace or namespace) if kind.namespaced else ""
-        if kind.plural == "services" and not kind.group:  # the names of slices are made up: none can be named
-            return rights.Right("discovery.k8s.io", "endpointslices", place, verbs=("list", "watch"))
+        if kind.plural == "services" and not kind.group:
+            from gatekeeper.kube.slices import right_to_slices  # noqa: PLC0415 - as above
+
+            return right_to_slices(place)
         return rights.Right(kind.group, kind.plural, place, self.name, verbs=("list", "watch"))
 
     def _clashes(self) -> list[tuple[str, str]]:
@@ -221,49 +213,6 @@ class K8s:
     def _shown(self) -> str:
         place = f"{self.namespace}/" if self.namespace else ""
         return f"{place}{self._full}/{self.name}" if self.name else f"{place}{self._full} with {self.selector}"
-
-
-class _Watch:
-    """A `model.Signal`, and what holds a shared watch for as long as one waits for it."""
-
-    told = frozenset({Reason.STARTING, Reason.NOT_FOUND, Reason.UNWANTED_ANSWER})
-    doubted_after = 30.0
-
-    def __init__(self) -> None:
-        self.seen = 0
-        self._news: Informer | None = None
-        self._held = asyncio.Event()
-
-    def hold(self, news: "Informer") -> None:
-        """Hold this, and let go of what was held before."""
-        if news is not self._news:
-            self.close()
-            news.acquire()
-            self._news = news
-            self._held.set()
-
-    async def changed(self) -> None:
-        await self._held.wait()
-        assert self._news, "set together"  # noqa: S101 - see hold
-        self.seen = await self._news.changed(self.seen)
-
-    def close(self) -> None:
-        if self._news:
-            self._news.release()
-            self._news = None
-
-
-def _account(way: "Access") -> tuple[str, str] | None:
-    """Return the service account whose token is used, None for any other user."""
-    from gatekeeper.kube.access import TokenFile  # noqa: PLC0415 - what a declaration does not need
-
-    if not isinstance(way.credential, TokenFile):
-        return None
-    try:
-        with open(way.credential.path, encoding="ascii") as file:
-            return rights.account_of_token(file.read(_MOST_TOKEN))
-    except (OSError, ValueError):
-        return None
 
 
 def _told(outcome: Outcome, of: str) -> Outcome:

@@ -1,0 +1,27 @@
+"""Where the endpoints of a Service are listed, which right that takes, and whose pod we are. Judges nothing."""
+
+import os
+import socket
+
+from gatekeeper.kube.access import Access
+from gatekeeper.kube.discovery import Resource
+from gatekeeper.kube.informer import Informer, informer
+from gatekeeper.kube.rights import Right
+
+_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", namespaced=True, kind="EndpointSlice")
+_LABEL = "kubernetes.io/service-name"
+
+
+def slices(way: Access, namespace: str, name: str) -> Informer:
+    """Return the shared watch of a service's EndpointSlices."""
+    return informer(way, _SLICES.path(namespace), f"{_LABEL}={name}")
+
+
+def right_to_slices(namespace: str) -> Right:
+    """Return what must be granted: the names of slices are made up, so that none can be named."""
+    return Right(_SLICES.group, _SLICES.plural, namespace, verbs=("list", "watch"))
+
+
+def own_pod() -> str:
+    """Return the name of the pod that we are in: its host name, unless that is its node's or one of its own."""
+    return os.environ.get("POD_NAME") or socket.gethostname()
