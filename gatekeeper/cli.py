@@ -235,7 +235,7 @@ def _pod(options: GateOptions, logger: Log) -> "PodVoice | None":
         return None
     from gatekeeper.announce.pod import PodVoice  # noqa: PLC0415 - loads a client of the API
 
-    return PodVoice(options.pod_condition, event=options.event, logger=logger)
+    return PodVoice(options.pod_condition, event=options.event, logger=logger, context=options.context)
 
 
 def _not_for(options: GateOptions) -> set[str]:

@@ -5,7 +5,7 @@ Looks at files and descriptors that are to be written in the end, and changes no
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gatekeeper.announce import files
 from gatekeeper.declaration import BadDeclarationError, Given, Problem, Source
@@ -86,7 +86,12 @@ def surroundings(argv: Sequence[str]) -> Surroundings:
             given = [Given("pod_info", (read,), place)]
         return given[-1] if given else None
 
-    return Surroundings(os.environ, named)
+    def of_api() -> Mapping[str, Any] | str:
+        from gatekeeper.kube.own import own_object  # noqa: PLC0415 - most runs ask no API server
+
+        return own_object()
+
+    return Surroundings(os.environ, named, of_api)
 
 
 def _inferred(

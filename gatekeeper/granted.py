@@ -7,6 +7,7 @@ from gatekeeper.kube import rights
 from gatekeeper.model import Plan
 
 RBAC = "--rbac"
+_UNKNOWN = "only a cluster knows its group: write the plural and the group, as in certificates.cert-manager.io"
 
 
 def roles(plan: Plan) -> str:
@@ -20,16 +21,13 @@ def roles(plan: Plan) -> str:
     problems: list[Problem] = []
     for dependency in plan.dependencies:
         for alternative in dependency.alternatives:
-            if not hasattr(alternative.probe, "needs_rights"):
-                continue
-            right = alternative.probe.needs_rights(account[0])
-            if right:
-                wanted.append(right)
-            else:
-                what = (
-                    "only a cluster knows its group: write the plural and the group, as in certificates.cert-manager.io"
-                )
-                problems.append(Problem(alternative.place or dependency.origin, what))
+            for asked in ("needs_rights", *(("exports_need",) if plan.options.export_env else ())):
+                needs = getattr(alternative.probe, asked, None)
+                found = needs(account[0]) if needs else ()
+                if found is None:
+                    problems.append(Problem(alternative.place or dependency.origin, _UNKNOWN))
+                else:
+                    wanted += found
     if plan.options.pod_condition:
         wanted.append(rights.Right("", "pods/status", account[0], verbs=("patch",)))
     if plan.options.event:

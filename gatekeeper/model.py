@@ -215,6 +215,7 @@ class GateOptions(NamedTuple):
     status: tuple[Address, ...] | None = None
     keep_watching: bool = False
     pod_info: str | None = None
+    context: str | None = None
     pod_condition: str | None = None
     event: bool = False
     notify_socket: str = "/run/gatekeeper/notify.sock"

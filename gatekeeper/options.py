@@ -148,6 +148,9 @@ GATE: dict[str, GateOption] = {
     "status": _gate(addresses, "where to tell how it stands: unix:/PATH, :PORT, HOST:PORT, off", "ADDRESS", "auto"),
     "keep_watching": _gate(flag, "go on looking at the dependencies behind the open gate", default="off"),
     "pod_info": _gate(not_empty, "downward API volume with the pod's annotations", "DIR", "/etc/podinfo if there"),
+    "context": _gate(
+        not_empty, "context of the kubeconfig, where a Kubernetes API is asked", "NAME", "the current one"
+    ),
     "pod_condition": _gate(
         qualified_name, "condition of the own pod that is True when the gate is open", "TYPE", "none"
     ),

@@ -16,6 +16,7 @@ from gatekeeper.values import BadValueError, Option, nearest, safe_target
 
 OPTIONAL_TIMEOUT = "10s"
 _TYPO = 0.8  # how near a word must be to one of ours that it is no secret
+_INHERITED_BY_KINDS = ("context",)
 _INHERITED = ("attempt_timeout", "interval", "max_interval", "successes", "stable_for")
 
 
@@ -100,7 +101,7 @@ def _dependency(
     meant = _meant_by_kind(text)
     common = {given.key: given for given in text.options if given.key in COMMON and given.key not in meant}
     own = tuple(given for given in text.options if given.key not in common)
-    alternatives = [_alternative(target, own, problems) for target in text.targets]
+    alternatives = [_alternative(target, own, gate, problems) for target in text.targets]
     values, settings = _common(common, gate, problems)
     own_settings = [made[1] for made in alternatives if made]
     if not text.targets:  # that has been told; which options there are depends on the kind
@@ -176,7 +177,7 @@ def _common(
 
 
 def _alternative(
-    target: Target, shared: tuple[Given, ...], problems: list[Problem]
+    target: Target, shared: tuple[Given, ...], gate: Mapping[str, Setting], problems: list[Problem]
 ) -> tuple[Alternative, tuple[Setting, ...]] | None:
     """Return the probe of one target, with its own options as settings, or None where there were problems."""
     kind = target.url.partition(":")[0].lower()
@@ -186,7 +187,8 @@ def _alternative(
         return None
     maker = load(kind)
     known = options_of(maker)
-    given = {each.key: each for each in (*shared, *target.options)}
+    of_gate = [Given(key, (gate[key].text,), gate[key].origin) for key in _INHERITED_BY_KINDS if key in known]
+    given = {each.key: each for each in (*of_gate, *shared, *target.options) if each.place != "default"}
     unknown = [each for each in given.values() if each.key not in known]
     problems.extend(_unknown_option(kind, each, known) for each in unknown)
     try:

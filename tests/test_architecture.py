@@ -110,7 +110,7 @@ FLOW: dict[str, set[str]] = {
     "demo": set(),
     "install": set(),
     "__init__": {"declare.line", "gate", "plan"},  # the library face
-    "declared": {"announce.files", "declare.", "infer.environ", "plan"},
+    "declared": {"announce.files", "declare.", "infer.environ", "kube.own", "plan"},
     "hook.state": {"declare.formats", "declare.reading"},
     "hook.bundle": set(),
     "hook.enter": {"hook.bundle", "hook.state"},

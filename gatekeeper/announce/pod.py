@@ -6,7 +6,6 @@ A telling that fails is a line in the log. Loaded only where it was asked for.
 import asyncio
 import os
 import re
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -16,6 +15,7 @@ from typing import NamedTuple
 from gatekeeper.decide import story
 from gatekeeper.kube.access import access
 from gatekeeper.kube.client import ApiError, Client, Object
+from gatekeeper.kube.own import Own, own_pod
 from gatekeeper.log import Log
 from gatekeeper.probes._miss import MissError
 from gatekeeper.verdict import Cause, Verdict
@@ -43,9 +43,9 @@ _EVENT = _Right("gatekeeper-event", "create", "events")
 class PodVoice:
     """Tells of one pod; ``condition`` is the type of the condition, None for none."""
 
-    def __init__(self, condition: str | None, *, event: bool, logger: Log) -> None:
+    def __init__(self, condition: str | None, *, event: bool, logger: Log, context: str | None = None) -> None:
         """Take what is to be told; nothing is read or connected yet."""
-        self._condition, self._event, self._logger = condition, event, logger
+        self._condition, self._event, self._logger, self._context = condition, event, logger, context
         self._wanted: tuple[bool, str] | None = None
         self._following: asyncio.Task[None] | None = None
 
@@ -78,6 +78,11 @@ class PodVoice:
             with suppress(asyncio.CancelledError):
                 await self._following
 
+    def _client(self) -> tuple[Client, Own]:
+        """Return a client, and our pod; raises `MissError`."""
+        way = access(context=self._context)
+        return Client(way), own_pod(way.namespace)
+
     async def _catch_up(self) -> None:
         while self._wanted:  # one at a time: an older one must not overtake
             (ready, why), self._wanted = self._wanted, None
@@ -89,7 +94,7 @@ class PodVoice:
             await self._bounded(what, _CONDITION, lambda: self._patch(ready, reason, why))
 
     async def _patch(self, ready: bool, reason: str, why: str) -> None:  # noqa: FBT001 - as above
-        client, namespace, name = _own()
+        client, own = self._client()
         condition = {
             "type": self._condition,
             "status": "True" if ready else "False",
@@ -98,12 +103,12 @@ class PodVoice:
             "lastTransitionTime": _now(),
         }
         # Conditions are merged by their type (core/v1, PodStatus: patchMergeKey=type).
-        await client.patch(f"{_path(namespace, name)}/status", {"status": {"conditions": [condition]}})
+        await client.patch(f"{own.path}/status", {"status": {"conditions": [condition]}})
 
     async def _make_event(self, reason: str, why: str) -> None:
-        client, namespace, name = _own()
+        client, (namespace, name) = made = self._client()
         about = {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": name}
-        uid = os.environ.get("POD_UID") or await self._uid(client, _path(namespace, name))
+        uid = os.environ.get("POD_UID") or await self._uid(client, made[1].path)
         suffix, now = f".{time.time_ns():x}", _now()
         # Of core/v1, with the times of old: that is what `kubectl describe` lists and shows the age of.
         event: Object = {
@@ -149,20 +154,6 @@ class PodVoice:
             self._logger.note(f"{what} was not told: the API server has not answered within {BOUND:g}s")
         except Exception as error:  # noqa: BLE001 - no telling fails a gate, and no message of this is ours to show
             self._logger.note(f"{what} was not told: {type(error).__name__}")
-
-
-def _own() -> tuple[Client, str, str]:
-    """Return a client, and the namespace and the name of our pod; raises `MissError`.
-
-    A pod's host name is its name, unless it has its node's (hostNetwork) or one of its own: then POD_NAME says it.
-    """
-    way = access()
-    namespace = os.environ.get("POD_NAMESPACE") or way.namespace
-    return Client(way), namespace, os.environ.get("POD_NAME") or os.environ.get("HOSTNAME") or socket.gethostname()
-
-
-def _path(namespace: str, name: str) -> str:
-    return f"/api/v1/namespaces/{namespace}/pods/{name}"
 
 
 def _advice(error: ApiError, right: _Right) -> str:

@@ -55,7 +55,7 @@ FIELDS: dict[str, _Field] = {
     },
 }
 
-Api = Callable[[], Mapping[str, Any] | None]
+Api = Callable[[], Mapping[str, Any] | str]  # the pod as the API server has it, or why it is not told
 
 
 class NoFieldError(Exception):
@@ -78,7 +78,7 @@ class Pod:
         self._named = named
         self._folder = named.values[-1] if named else PODINFO
         self._api = api
-        self._seen: Mapping[str, Any] | None = None
+        self._seen: Mapping[str, Any] | str | None = None
         self._read: tuple[Files, list[Problem]] | None = None
 
     def field(self, path: str) -> str:
@@ -93,7 +93,7 @@ class Pod:
         if told is None:
             told = self._of_api(path)
         if told is None:
-            raise NoFieldError(_how(path, self._folder))
+            raise NoFieldError(self._how(path))
         return told
 
     def annotations(self, problems: list[Problem]) -> list[tuple[str, str]]:
@@ -149,9 +149,9 @@ class Pod:
                 return str(pairs[key])
         else:
             pairs = (self._object().get("metadata") or {}).get(which)
-            if pairs is None:
-                raise NoFieldError(_how(f"metadata.{which}", self._folder))
-            if key in pairs:
+            if pairs is None and not self._object():
+                raise NoFieldError(self._how(f"metadata.{which}"))
+            if pairs and key in pairs:
                 return str(pairs[key])
         message = f"the pod has no {which.removesuffix('s')} {quoted(key)}; add it, or write a :-fallback"
         raise NoFieldError(message)
@@ -165,8 +165,13 @@ class Pod:
 
     def _object(self) -> Mapping[str, Any]:
         if self._seen is None:
-            self._seen = (self._api() if self._api else None) or {}
-        return self._seen
+            self._seen = self._api() if self._api else ""
+        return {} if isinstance(self._seen, str) else self._seen
+
+    def _how(self, path: str) -> str:
+        """Return how a manifest makes a field known, and why the API server did not tell it."""
+        why = f"; {self._seen}" if isinstance(self._seen, str) and self._seen else ""
+        return _how(path, self._folder) + why
 
 
 def of_variables(path: str, variables: Mapping[str, str]) -> str | None:

@@ -4,13 +4,14 @@ Whoever may start a container may annotate it, and need not be who owns the mach
 network are what it could make itself; commands, files and socket files would be the runtime's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from gatekeeper.declaration import Declaration, Problem, Source, Target
 from gatekeeper.probes import KINDS, load
 from gatekeeper.probes._options import options_of
 
 TRUST = "--trust-annotations"
+_HOST = ("context",)
 _FILES = ("ready_file", "export_env", "termination_log", "report")
 _WHY = f"this hook runs outside of the container: call it as startContainer, or allow it with {TRUST} in its args"
 
@@ -23,7 +24,9 @@ def confined(source: Source, problems: list[Problem]) -> Source:
     outside = [given for given in source.settings if given.key in _FILES and given.values != ("off",)]
     problems += [Problem(given.place, f"would be a file of the host, for {_WHY}") for given in outside]
     problems += [each for declaration in source.dependencies for each in _beyond(declaration)]
-    return source._replace(settings=tuple(given for given in source.settings if given not in outside))
+    of_host = [given for given in source.settings if given.key in _HOST]
+    problems += [Problem(given.place, f"would use what the host may, for {_WHY}") for given in of_host]
+    return source._replace(settings=tuple(given for given in source.settings if given not in (*outside, *of_host)))
 
 
 def _beyond(declaration: Declaration) -> Iterator[Problem]:
@@ -39,6 +42,9 @@ def _of_kind(kind: str, target: Target, declaration: Declaration) -> Iterator[Pr
         yield Problem(target.place, f"{kind} would look at the host, for {_WHY}")
         return
     local = {name for name, option in options_of(maker).items() if option.local}
+    of_host: Mapping[str, tuple[str, ...]] = getattr(maker, "OF_THE_HOST", {})  # none for whichever value
     for given in (*declaration.options, *target.options):
         if given.key in local:
             yield Problem(given.place, f"would be a file of the host, for {_WHY}")
+        elif given.key in of_host and (not of_host[given.key] or set(given.values) & set(of_host[given.key])):
+            yield Problem(given.place, f"would use what the host may, for {_WHY}")

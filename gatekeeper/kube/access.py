@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from gatekeeper.kube.own import MOUNTED
 from gatekeeper.model import Outcome, Reason, failed
 from gatekeeper.probes._local import contents
 from gatekeeper.probes._miss import MissError
@@ -15,7 +16,6 @@ from gatekeeper.probes._tls import Trust
 from gatekeeper.probes._url import Url, read_url
 from gatekeeper.values import BadValueError
 
-MOUNTED = "/var/run/secrets/kubernetes.io/serviceaccount"
 _MOST_NAME = 253  # characters of a namespace: less, in fact
 
 

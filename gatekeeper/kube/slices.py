@@ -1,7 +1,4 @@
-"""Where the endpoints of a Service are listed, which right that takes, and whose pod we are. Judges nothing."""
-
-import os
-import socket
+"""Where the endpoints of a Service are listed, and which right that takes. Judges nothing."""
 
 from gatekeeper.kube.access import Access
 from gatekeeper.kube.discovery import Resource
@@ -20,8 +17,3 @@ def slices(way: Access, namespace: str, name: str) -> Informer:
 def right_to_slices(namespace: str) -> Right:
     """Return what must be granted: the names of slices are made up, so that none can be named."""
     return Right(_SLICES.group, _SLICES.plural, namespace, verbs=("list", "watch"))
-
-
-def own_pod() -> str:
-    """Return the name of the pod that we are in: its host name, unless that is its node's or one of its own."""
-    return os.environ.get("POD_NAME") or socket.gethostname()

@@ -6,7 +6,7 @@ a number are those of Docker's links.
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _READ = re.compile(
     r"(?P<service>.+?)_SERVICE_(HOST|PORT(_(?P<port>.+))?)"
@@ -63,6 +63,18 @@ def variables_of(name: str, address: str, ports: Sequence[Port]) -> dict[str, st
             f"{link}_ADDR": address,
         }
     return made
+
+
+def variables_of_object(service: Mapping[str, Any]) -> dict[str, str]:
+    """Return all variables of a Service as an API server has it (core/v1); empty where it has no cluster IP."""
+    about, spec = service.get("metadata") or {}, service.get("spec") or {}
+    address = spec.get("clusterIP") or "None"
+    if address == "None":  # headless, or another name for something outside
+        return {}
+    ports = [
+        Port(each["port"], each.get("name") or "", each.get("protocol") or "TCP") for each in spec.get("ports") or ()
+    ]
+    return variables_of(about["name"], address, ports)
 
 
 def stem_of_port(name: str) -> str:

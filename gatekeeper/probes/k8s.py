@@ -68,12 +68,12 @@ class K8s:
         clashes = probe._clashes()  # noqa: SLF001 - of its own class
         return build(cls, options, lambda: parts, clashes) if clashes else probe
 
-    def needs_rights(self, namespace: str) -> rights.Right | None:
+    def needs_rights(self, namespace: str) -> Sequence[rights.Right] | None:
         """Return what must be granted for it in a pod of this namespace, None where only a cluster knows what it is."""
         kind = known(self.group, self.word)
-        if kind is None:
-            return rights.Right(self.group, self.word, self.namespace or namespace, self.name) if self.group else None
-        return self._right(kind, namespace)
+        if kind is not None:
+            return (self._right(kind, namespace),)
+        return (rights.Right(self.group, self.word, self.namespace or namespace, self.name),) if self.group else None
 
     async def attempt(self) -> Outcome:
         """Look once at what the shared watch knows."""
@@ -169,10 +169,10 @@ class K8s:
     def _service(self, slices: Sequence[Mapping[str, Any]]) -> Outcome:
         if not slices:
             return waiting(Reason.NOT_FOUND, f"{self._shown} (it has no EndpointSlice)")
-        from gatekeeper.kube.slices import own_pod  # noqa: PLC0415 - as above
+        from gatekeeper.kube.own import own_pod  # noqa: PLC0415 - as above
 
         found = endpoints.endpoints(slices, self.port)
-        return _told(endpoints.standing(found, self.need or 1, own_pod()), self._shown)
+        return _told(endpoints.standing(found, self.need or 1, own_pod().name), self._shown)
 
     def _right(self, kind: Resource, namespace: str) -> rights.Right:
         place = (self.namespace or namespace) if kind.namespaced else ""

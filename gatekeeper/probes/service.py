@@ -2,32 +2,36 @@
 
 It resolves as for the application, and its addresses accept a connection as tcp has it. Resolving alone says little:
 the name of a ClusterIP is there with nothing behind it, and that of a headless service only with a ready endpoint.
+
+A pod that may list the service's EndpointSlices waits for them first: they come as events, and tell those that serve
+from those that only listen. What may not be asked is not needed.
 """
 
 import asyncio
-import os
-import re
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from gatekeeper.model import Outcome, Reason, State, failed, waiting
+from gatekeeper.kube.own import MOUNTED, has_account
+from gatekeeper.model import Outcome, Reason, Signal, State, failed, waiting
 from gatekeeper.probes._connect import addresses, connect, over_endpoints
 from gatekeeper.probes._exchange import exchange
 from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._options import Options, build, option
 from gatekeeper.probes._race import Endpoints, endpoints, over_peers
 from gatekeeper.probes._resolvconf import DNS_PORT, RESOLV_CONF
-from gatekeeper.probes._target import port_number, refuse_more, rest_of
-from gatekeeper.probes._variables import Port, port_variable, variables_of
+from gatekeeper.probes._service import EXAMPLE, in_cluster, parts
+from gatekeeper.probes._target import rest_of
+from gatekeeper.probes._variables import Port, port_variable, variables_of, variables_of_object
 from gatekeeper.resolve import Peer
-from gatekeeper.values import BadValueError, duration, flag, quoted
+from gatekeeper.values import duration, flag, not_empty, one_of
 
 if TYPE_CHECKING:
+    from gatekeeper.kube.access import Access
+    from gatekeeper.kube.rights import Right
+    from gatekeeper.kube.serving import Serving
     from gatekeeper.probes._dns import Target
-
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)  # RFC 1123, as Kubernetes names its objects
-_EXAMPLE = "service://db:5432, service://db.prod:5432 or service://db:PORT-NAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class Service:
 
     EXAMPLE: ClassVar[str] = "db=service://postgres.prod:5432"
     OVER_THE_NETWORK: ClassVar[bool] = True
+    OF_THE_HOST: ClassVar[Mapping[str, tuple[str, ...]]] = {"via": ("api",), "context": ()}  # by its kubeconfig
 
     name: str
     port: int | str | None
@@ -46,15 +51,86 @@ class Service:
     awaited: bool = option(
         flag, "without a port: a name that is not there yet is waited for, and DNS asked then", default=False
     )
+    via: str = option(
+        one_of("auto", "api", "dns"),
+        "where to look: api (its EndpointSlices), dns (and connect), auto (dns, and the API too in a pod that may)",
+        default="auto",
+    )
+    context: str | None = option(not_empty, "a context of the kubeconfig; in auto, its API alone is asked")
     resolv_conf: str = RESOLV_CONF
     dns_port: int = DNS_PORT
+    mounted: str = MOUNTED
+    servings: "list[Serving]" = dataclasses.field(default_factory=list, compare=False, repr=False)
 
     @classmethod
     def parse(cls, target: str, options: Options) -> Self:
         """Make the probe of a target; raises `BadOptionsError`."""
-        return build(cls, options, lambda: _parts(rest_of(target)))
+        probe = build(cls, options, lambda: parts(rest_of(target)))
+        clashes = []
+        if probe._by_api_alone and not in_cluster(probe.name):  # noqa: SLF001 - of its own class
+            clashes.append(("", "is no service of a cluster: write NAME, NAME.NAMESPACE or NAME.NAMESPACE.svc.ZONE"))
+        return build(cls, options, lambda: parts(rest_of(target)), clashes) if clashes else probe
+
+    def needs_rights(self, namespace: str) -> "Sequence[Right]":
+        """Return what must be granted for it in a pod of this namespace: nothing, where DNS will do."""
+        from gatekeeper.kube.slices import right_to_slices  # noqa: PLC0415 - DNS needs no rights
+
+        meant = in_cluster(self.name)
+        return (right_to_slices(meant[1] or namespace),) if meant and self._by_api_alone else ()
+
+    def exports_need(self, namespace: str) -> "Sequence[Right]":
+        """Return what must be granted besides where its variables are wanted."""
+        from gatekeeper.kube.serving import right_to_service  # noqa: PLC0415 - as above
+
+        meant = in_cluster(self.name)
+        return (right_to_service(meant[1] or namespace, meant[0]),) if meant and self._by_api_alone else ()
+
+    async def watch(self) -> Signal | None:
+        """Return a signal that tells when the API server knows of a change, None where it is not asked."""
+        serving = self._serving()
+        self.servings[:] = [serving] if serving else []
+        return serving.signal if serving else None
 
     async def attempt(self) -> Outcome:
+        """Look at what serves where the API server may be asked, and connect where that is how it is reached."""
+        serving = self.servings[0] if self.servings else self._serving()
+        if serving is None:
+            return _via("dns", await self._by_dns())
+        try:
+            if self._by_api_alone:
+                return _via("api", await serving.look())
+            seen = await serving.glance()
+            if seen and seen.reason is Reason.STARTING:
+                return _via("api", seen)
+            outcome = await self._by_dns()
+            if seen and seen.state is State.READY:
+                return _via("api and dns", outcome)
+            return _via(f"dns; {serving.why_not}", outcome)
+        except MissError as miss:
+            return _via("api", miss.outcome)
+        finally:
+            if not self.servings:
+                serving.close()
+
+    @property
+    def _by_api_alone(self) -> bool:
+        return self.via == "api" or (self.via == "auto" and self.context is not None)
+
+    def _serving(self) -> "Serving | None":
+        """Return what asks the API server, None where nobody wants or may."""
+        meant = in_cluster(self.name)
+        if not meant or not (self._by_api_alone or (self.via == "auto" and has_account(self.mounted))):
+            return None
+        from gatekeeper.kube.access import access  # noqa: PLC0415 - loads what only an API server needs
+        from gatekeeper.kube.access import in_cluster as of_pod  # noqa: PLC0415 - as above
+        from gatekeeper.kube.serving import Serving  # noqa: PLC0415 - as above
+
+        def way() -> "Access":
+            return access(None, self.context) if self._by_api_alone else of_pod(mounted=self.mounted)
+
+        return Serving(way, *meant, self.port if isinstance(self.port, str) else None, self.endpoints)
+
+    async def _by_dns(self) -> Outcome:
         """Find the port where it is not a number, and connect."""
         try:
             if isinstance(self.port, str):
@@ -66,21 +142,32 @@ class Service:
 
     async def refuted(self) -> str | None:
         """Return what is wrong with the declaration where DNS says for certain that it tells no port, else None."""
-        if self.port is not None:
+        if self.port is not None or self._by_api_alone:
             return None
         try:
             await self._only_port()
         except MissError as miss:
             if (miss.outcome.gone and not self.awaited) or miss.outcome.state is State.FAILED:
                 variable = port_variable(self.name)
-                return f"has no port, and no {variable} is in the environment: {miss.outcome.detail}; write {_EXAMPLE}"
+                return f"has no port, and no {variable} is in the environment: {miss.outcome.detail}; write {EXAMPLE}"
         return None
 
     async def exports(self) -> Mapping[str, str] | Outcome:
         """Return the variables that a kubelet would make of the service, or why there are none.
 
-        As far as DNS tells: of its ports, the one that was waited for.
+        The Service object tells all of them; DNS, where that may not be asked, of the port that was waited for.
         """
+        if serving := self.servings[0] if self.servings else self._serving():
+            try:
+                made = variables_of_object(await serving.itself())
+                why = f"{self.name} has no address of its own, and no variables are made of such a service"
+                return made or failed(Reason.UNWANTED_ANSWER, why)
+            except MissError as miss:
+                if self._by_api_alone:
+                    return miss.outcome
+        return await self._exports_of_dns()
+
+    async def _exports_of_dns(self) -> Mapping[str, str] | Outcome:
         try:
             name = self.port if isinstance(self.port, str) else ""
             if isinstance(self.port, int):
@@ -156,55 +243,5 @@ async def _peers_of(target: "Target") -> tuple[Peer, ...] | Outcome:
         return miss.outcome
 
 
-def _parts(authority: str) -> Mapping[str, Any]:
-    """Return the name and the port of ``NAME[.NAMESPACE][:PORT]``; raises `BadValueError` with every problem."""
-    refuse_more(authority, _EXAMPLE)
-    if authority.count(":") > 1 or re.fullmatch(r"[0-9.]+(:.*)?", authority):
-        message = f"{quoted(authority)} is an address, not a service: write tcp://HOST:PORT (IPv6 in brackets)"
-        raise BadValueError(message)
-    name, colon, port = authority.partition(":")
-    readers: dict[str, Callable[[], Any]] = {
-        "name": lambda: _name(name),
-        "port": lambda: _port(port) if colon else _variable(name),
-    }
-    parts: dict[str, Any] = {}
-    wrong = []
-    for key, read in readers.items():
-        try:
-            parts[key] = read()
-        except BadValueError as error:
-            wrong.append(str(error))
-    if wrong:
-        raise BadValueError("; ".join(wrong))
-    return parts
-
-
-def _name(name: str) -> str:
-    if not name:
-        message = f"has no name: write {_EXAMPLE}"
-        raise BadValueError(message)
-    if not all(map(_LABEL.fullmatch, name.removesuffix(".").split("."))):
-        message = f"{quoted(name)} is no service name: lower-case letters, digits and -, a namespace behind a dot"
-        raise BadValueError(message)
-    return name
-
-
-def _port(port: str) -> int | str:
-    if port.isdigit():
-        return port_number(port)
-    if not _LABEL.fullmatch(port):
-        message = f"{quoted(port)} is neither a port number nor the name of a port"
-        raise BadValueError(message)
-    return port
-
-
-def _variable(name: str) -> int | None:
-    """Return the port that the kubelet tells in the environment, where only services of the pod's namespace are."""
-    key = port_variable(name)
-    if "." in name or not os.environ.get(key):
-        return None
-    try:
-        return port_number(os.environ[key])
-    except BadValueError:
-        message = f"has no port, and {key} in the environment is none: write {_EXAMPLE}"
-        raise BadValueError(message) from None
+def _via(way: str, outcome: Outcome) -> Outcome:
+    return outcome._replace(detail=f"{outcome.detail} (via {way})".lstrip())

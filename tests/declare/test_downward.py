@@ -99,7 +99,7 @@ def test_the_pod_as_an_object_comes_last(path: str, value: str, tmp_path: Path) 
     named = Given("pod_info", (str(tmp_path),), "--pod-info")
     assert Pod({}, named, lambda: OBJECT).field(path) == value
     with pytest.raises(NoFieldError):
-        Pod({}, named, lambda: None).field(path)
+        Pod({}, named, lambda: "").field(path)
 
 
 def test_the_service_account_tells_the_namespace_alone(tmp_path: Path) -> None:

@@ -146,6 +146,11 @@ def test_annotations_touch_nothing_of_the_host() -> None:
     assert problems(dependencies="http://a body_file=/x unix=/x auth_file=/x") == [
         f"{line}: {key}" for key in ("body_file", "unix", "auth_file")
     ]
+    assert problems(dependencies="service://db via=api context=prod") == [
+        f"{line}: {key}" for key in ("via", "context")
+    ]
+    assert problems(dependencies="service://db via=dns") == []
+    assert problems(context="prod") == ["dev.gatekeeper/context"]
     for option in ("report", "ready_file", "termination_log"):
         assert problems(**{option: "/x"}) == [f"dev.gatekeeper/{option.replace('_', '-')}"]
     assert problems(termination_log="off", dependencies="tcp://a:1\nhttp://a\ndns://a\nservice://a:1\ntls://a:1") == []

@@ -56,7 +56,8 @@ def portless(server: Nameserver, folder: Path) -> Service:
 
 def test_a_service_that_accepts_connections_is_ready(listener: int) -> None:
     """A name that resolves to an address that accepts a connection is ready, and says at which address."""
-    assert attempt(f"service://localhost:{listener}") == Outcome(State.READY, Reason.READY, f"127.0.0.1:{listener}")
+    where = f"127.0.0.1:{listener} (via dns)"
+    assert attempt(f"service://localhost:{listener}") == Outcome(State.READY, Reason.READY, where)
 
 
 def test_a_service_that_resolves_is_not_ready_for_that(closed: int) -> None:
@@ -254,7 +255,8 @@ def test_a_named_port_by_srv_records_and_search_domains(tmp_path: Path) -> None:
         def show():
             for probe in (any_of, all_of):
                 outcome = asyncio.run(probe.attempt())
-                print(outcome.state, outcome.reason, *sorted(outcome.detail.replace("; ", ", ").split(", ")))
+                where = outcome.detail.removesuffix(" (via dns)").replace("; ", ", ")
+                print(outcome.state, outcome.reason, *sorted(where.split(", ")))
         with Nameserver(zone, port=53):
             show()
             with socket.create_server(("127.0.0.11", 5433)):
@@ -284,7 +286,7 @@ def test_a_target_that_does_not_resolve_counts_where_all_must_pass(tmp_path: Pat
         with Nameserver(zone, port=53), socket.create_server(("127.0.0.11", 5432)):
             for wanted in ("any", "1", "all"):
                 outcome = asyncio.run(Service.parse("service://db:pg", {"endpoints": (wanted,)}).attempt())
-                print(outcome.state, outcome.reason, outcome.detail)
+                print(outcome.state, outcome.reason, outcome.detail.removesuffix(" (via dns)"))
     """
     assert in_a_network(tmp_path, program) == [
         "ready ready 127.0.0.11:5432",
@@ -301,7 +303,7 @@ def test_a_service_comes_and_goes_in_the_dns(tmp_path: Path) -> None:
         probe = Service("db", None)
         def show():
             outcome = asyncio.run(probe.attempt())
-            print(outcome.state, outcome.reason, outcome.detail, outcome.gone)
+            print(outcome.state, outcome.reason, outcome.detail.removesuffix(" (via dns)"), outcome.gone)
         with Nameserver(port=53) as server, socket.create_server(("127.0.0.9", 5432)):
             show()
             server.zone["db.prod.svc.cluster.local.", "A"] = ["127.0.0.9"]
