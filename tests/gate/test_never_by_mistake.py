@@ -118,7 +118,7 @@ def test_a_file_system_that_hangs_holds_neither_the_deadline_nor_the_others(kind
     """Only a thread is left alone with it: the deadline is kept, and another dependency gets its turn."""
     began = time.monotonic()
     program = (GATEKEEPER[0], "-c", HANGING, "wait")
-    with running("--timeout=500ms", f"stuck={kind}", "other=file:///", program=program) as process:
+    with running("--timeout=3s", f"stuck={kind}", "other=file:///", program=program) as process:
         _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 124, said
     assert time.monotonic() - began < PATIENCE / 2
