@@ -186,6 +186,16 @@ def _without_secrets(rest: str) -> str:
     return re.sub(r"([?#])[^#]*", r"\1***", shown)
 
 
+class Secret(NamedTuple):
+    """A text that no message, no log and no traceback shows."""
+
+    value: str
+
+    def __repr__(self) -> str:
+        """Return stars."""
+        return "Secret(***)"
+
+
 class Option(NamedTuple):
     """What a user may say under one name; ``parse`` turns one text into one value or raises `BadValueError`.
 

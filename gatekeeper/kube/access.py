@@ -14,19 +14,9 @@ from gatekeeper.probes._local import contents
 from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._tls import Trust
 from gatekeeper.probes._url import Url, read_url
-from gatekeeper.values import BadValueError
+from gatekeeper.values import BadValueError, Secret
 
 _MOST_NAME = 253  # characters of a namespace: less, in fact
-
-
-class Secret(NamedTuple):
-    """A text that no message, no log and no traceback shows."""
-
-    value: str
-
-    def __repr__(self) -> str:
-        """Return stars."""
-        return "Secret(***)"
 
 
 class TokenFile(NamedTuple):

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from gatekeeper.kube.access import Access, Plugin, Secret, TokenFile, User
+from gatekeeper.kube.access import Access, Plugin, TokenFile, User
 from gatekeeper.kube.memory import in_memory
 from gatekeeper.model import Outcome, Reason, waiting
 from gatekeeper.probes._aside import reachable
@@ -23,6 +23,7 @@ from gatekeeper.probes._local import contents
 from gatekeeper.probes._miss import MissError, during
 from gatekeeper.probes._stream import Fields
 from gatekeeper.probes._tls import Trust
+from gatekeeper.values import Secret
 
 READ_AGAIN = 60.0  # seconds, as client-go does: the kubelet rotates a token at 80 % of its life
 RENEWED_BEFORE = 10.0  # seconds before it expires

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from gatekeeper.declare.formats import NotReadableError, Pairs, read_tree
-from gatekeeper.kube.access import Access, Credential, NoAccessError, Plugin, Secret, TokenFile, User
+from gatekeeper.kube.access import Access, Credential, NoAccessError, Plugin, TokenFile, User
 from gatekeeper.kube.memory import in_memory
 from gatekeeper.probes._local import contents
 from gatekeeper.probes._tls import Trust, server_name
 from gatekeeper.probes._url import Url, read_url
-from gatekeeper.values import BadValueError, flag, quoted
+from gatekeeper.values import BadValueError, Secret, flag, quoted
 
 _LARGEST = 1024 * 1024
 _VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")

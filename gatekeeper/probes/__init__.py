@@ -31,6 +31,7 @@ KINDS: Mapping[str, str] = {
     "exec": "exec:Exec",
     "notify": "notify:Notify",
     "k8s": "k8s:K8s",
+    "memcached": "memcached:Memcached",
 }
 
 

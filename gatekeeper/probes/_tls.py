@@ -195,10 +195,12 @@ class TlsStream:
         for start in range(0, len(data), MOST_AT_ONCE):
             await self._until_done(partial(self._tls.write, data[start : start + MOST_AT_ONCE]))
 
-    def close(self) -> None:
-        """Close at once: the alert that says so is sent, its answer is not waited for."""
+    def close(self, last: bytes = b"") -> None:
+        """Close at once: the alert that says so is sent, behind ``last``, and its answer is not waited for."""
         if self._greeted:
             with suppress(ssl.SSLError):
+                if last:
+                    self._tls.write(last)
                 self._tls.unwrap()
         self._below.close(self._outgoing.read())
 

@@ -1,0 +1,96 @@
+"""Servers that one can log in to: as whom, with what password, by which driver; and whether to do it at all.
+
+Whoever gives a password wants to know that it is taken. The driver is the field's own, an extra of this package, and
+loaded for that alone; that a server is up is known before, without a word of credentials.
+"""
+
+import ssl
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import ClassVar, NamedTuple, Self
+
+from gatekeeper.model import Outcome, State
+from gatekeeper.probes._local import contents, file_path
+from gatekeeper.probes._options import BadOptionsError, Options, option
+from gatekeeper.probes._server import Place, Server
+from gatekeeper.probes._tls import Trust, context_of
+from gatekeeper.resolve import Peer
+from gatekeeper.values import Secret, flag
+
+_MOST = 64 * 1024  # bytes of a password
+
+
+class At(NamedTuple):
+    """Where a driver connects: an address and a port, or a socket file; ``name`` is the host that was declared."""
+
+    host: str
+    port: int
+    unix: str | None
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account(Server):
+    """A server that one can log in to."""
+
+    DRIVER: ClassVar[str]  # the module
+    EXTRA: ClassVar[str]  # of the package, by which it is installed
+    LOOKS: ClassVar[tuple[str, ...]] = ()  # the options that only somebody who has logged in can see to
+
+    password_file: str | None = option(
+        file_path, "file with the password, read at each attempt; without it and a password nobody logs in", local=True
+    )
+    login: bool | None = option(flag, "log in", unset="with a password")
+
+    @classmethod
+    def parse(cls, target: str, options: Options) -> Self:
+        """Make the probe of a target; raises `BadOptionsError`."""
+        probe = Server.parse.__func__(cls, target, options)  # type: ignore[attr-defined]  # slots: no super() here
+        wrong = []
+        if probe.login is False:
+            wrong += [(key, "needs login: leave out login=no") for key in cls.LOOKS if key in options]
+        if probe.password_file and probe.dsn.password:
+            wrong.append(("password_file", "is a second password: leave one out"))
+        if probe.logs_in and not find_spec(cls.DRIVER):
+            how = f"pip install 'gatekeeper-agent[{cls.EXTRA}]'; login=no looks whether it is up without"
+            wrong.append(("", f"logging in needs a driver: {how}"))
+        if wrong:
+            raise BadOptionsError(*wrong)
+        return probe  # type: ignore[no-any-return]
+
+    @property
+    def logs_in(self) -> bool:
+        """Whether to log in once the server is up."""
+        if self.login is not None:
+            return self.login
+        given = (self.dsn.password, self.password_file, *(getattr(self, key) for key in self.LOOKS))
+        return any(each not in (None, ()) for each in given)
+
+    def password(self) -> Secret | None:
+        """Return the password as it is now; raises `MissError` where its file cannot be read."""
+        if self.password_file is None:
+            return self.dsn.password
+        read = contents("password_file", self.password_file, _MOST).decode("utf-8", "surrogateescape")
+        return Secret(read.removesuffix("\n").removesuffix("\r"))
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """Return what a driver speaks TLS with, None where it shall not; raises `MissError`."""
+        return context_of(Trust(self.ca, self.cert, self.key, self.insecure)) if self.wants_tls else None
+
+    async def log_in(self, at: At) -> Outcome:
+        """Log in, and look at what was asked for."""
+        raise NotImplementedError
+
+    async def attempt_at(self, place: Place, peer: Peer) -> Outcome:
+        """Look whether the server is up at one address, and log in there."""
+        outcome = await Server.attempt_at(self, place, peer)
+        if outcome.state is State.READY and self.logs_in:
+            return await self.log_in(At(peer.address[0], place.port, None, place.host))
+        return outcome
+
+    async def attempt_at_file(self, path: str) -> Outcome:
+        """Look whether the server is up over a socket file, and log in there."""
+        outcome = await Server.attempt_at_file(self, path)
+        if outcome.state is State.READY and self.logs_in:
+            return await self.log_in(At(path, 0, path, "localhost"))
+        return outcome

@@ -1,0 +1,232 @@
+"""Servers that speak a protocol of their own: the target they share, TLS, socket files, and one attempt at an address.
+
+A kind of such a server is a dataclass on `Server` that says one conversation in its `speak`. What is to be found in a
+target besides where the server is (a user, a path, a query) is in its `Dsn`, and read by the kind.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Self
+
+from gatekeeper.model import Outcome, State
+from gatekeeper.probes._connect import addresses, connect
+from gatekeeper.probes._dialog import Dialog
+from gatekeeper.probes._local import file_path
+from gatekeeper.probes._miss import MissError
+from gatekeeper.probes._options import Options, build, option
+from gatekeeper.probes._race import Endpoints, endpoints, over_peers
+from gatekeeper.probes._socketfile import connect_file, socket_path
+from gatekeeper.probes._stream import SocketStream
+from gatekeeper.probes._target import split_port
+from gatekeeper.probes._tls import Trust, context_of, server_name
+from gatekeeper.resolve import Peer
+from gatekeeper.values import BadValueError, Secret, flag
+
+_TLS = ("ca", "cert", "key", "server_name", "insecure")
+_NO = (("false",), ("no",), ("off",), ("0",))
+
+
+class Place(NamedTuple):
+    """A host and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Return ``HOST:PORT``, IPv6 in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Dsn(NamedTuple):
+    """A target in its parts, percent-encoding undone; ``path`` is without its first slash, ``query`` in its order."""
+
+    scheme: str
+    places: tuple[Place, ...]
+    user: str | None = None
+    password: Secret | None = None
+    path: str = ""
+    query: tuple[tuple[str, Secret], ...] = ()
+
+
+def read_dsn(target: str, ports: Mapping[str, int], *, needs_host: bool = True) -> Dsn:
+    """Return the parts of ``SCHEME://[USER[:PASSWORD]@]HOST[:PORT][,…][/PATH][?KEY=VALUE&…]``; raises `BadValueError`.
+
+    ``ports`` are the default ports by scheme. No message quotes a user, a password, a path or a query.
+    """
+    scheme, _, rest = target.partition(":")
+    scheme = scheme.lower()
+    rest = rest.removeprefix("//")
+    example = f"{scheme}://HOST:PORT"
+    cut = re.search(r"[/?#]", rest)
+    authority, tail = (rest[: cut.start()], rest[cut.start() :]) if cut else (rest, "")
+    user, at, hosts = authority.rpartition("@")
+    if "@" in tail and not at:  # what was taken for host and port may be a part of the password
+        message = f"cannot be read: in user and password, write / ? # @ as %2F %3F %23 %40, as in {example}"
+        raise BadValueError(message)
+    places = tuple(_place(each, ports[scheme], example) for each in hosts.split(",")) if hosts or needs_host else ()
+    path, _, query = tail.partition("#")[0].partition("?")
+    name, colon, password = user.partition(":")
+    return Dsn(
+        scheme,
+        places,
+        _decoded(name) or None,
+        Secret(_decoded(password)) if colon else None,
+        _decoded(path.removeprefix("/")),
+        tuple((_decoded(key), Secret(_decoded(value))) for key, value in _pairs(query)),
+    )
+
+
+def _place(text: str, default: int, example: str) -> Place:
+    host, port = split_port(text, example)
+    if port is None and not default:
+        message = f"has no port: write {example}"
+        raise BadValueError(message)
+    return Place(host, default if port is None else port)
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    return [(key, value) for key, _, value in (part.partition("=") for part in query.split("&")) if key]
+
+
+def _decoded(text: str) -> str:
+    if "%" in text:
+        from urllib.parse import unquote  # noqa: PLC0415 - loaded for what is encoded only
+
+        text = unquote(text, errors="surrogateescape")
+    if not text.isprintable():
+        message = "holds a character that cannot be shown"
+        raise BadValueError(message)
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server: where it is, whether TLS is spoken, and what one conversation with it finds."""
+
+    OVER_THE_NETWORK: ClassVar[bool] = True
+    PORTS: ClassVar[Mapping[str, int]]  # the default port by scheme, 0 for none; the kind's own name first
+    SECURE: ClassVar[frozenset[str]] = frozenset()  # the schemes over TLS
+    UPGRADES: ClassVar[bool] = False  # whether `speak` starts TLS itself, in the midst of a conversation
+
+    dsn: Dsn
+    tls: bool | None = option(flag, "speak TLS", unset="as the scheme says, and with the next ones")
+    ca: str | None = option(
+        file_path, "PEM file or folder of the certificates to trust", local=True, unset="the system's"
+    )
+    cert: str | None = option(file_path, "PEM file of the client's certificate", local=True)
+    key: str | None = option(file_path, "PEM file of its key", local=True, unset="in cert")
+    server_name: str | None = option(server_name, "name that the certificate must be for", unset="the host")
+    insecure: bool = option(flag, "do not verify the certificate", default=False)
+    unix: str | None = option(socket_path, "socket file to connect to", local=True, unset="the host")
+    endpoints: Endpoints = option(endpoints, "how many of the addresses must pass: any, all or a number", default="any")
+
+    @classmethod
+    def parse(cls, target: str, options: Options) -> Self:
+        """Make the probe of a target; raises `BadOptionsError`."""
+
+        def read() -> Mapping[str, Any]:
+            return cls.of_dsn(read_dsn(target, cls.PORTS, needs_host="unix" not in options))
+
+        return build(cls, options, read, cls.clashes(target, options))
+
+    @classmethod
+    def of_dsn(cls, dsn: Dsn) -> Mapping[str, Any]:
+        """Return the fields that a target gives; raises `BadValueError` for what it may not hold.
+
+        By default that is where the server is, and nothing else.
+        """
+        if dsn.user is not None or dsn.password is not None:
+            message = f"takes no user or password: write {dsn.scheme}://HOST:PORT"
+            raise BadValueError(message)
+        if dsn.path or dsn.query:
+            message = f"takes nothing behind the port: write {dsn.scheme}://HOST:PORT"
+            raise BadValueError(message)
+        return {"dsn": dsn}
+
+    @classmethod
+    def clashes(cls, target: str, options: Options) -> list[tuple[str, str]]:
+        """Return the options that do not go together."""
+        del target
+        wrong = []
+        if "key" in options and "cert" not in options:
+            wrong.append(("key", "needs cert, the certificate that it belongs to"))
+        if options.get("insecure", ("no",)) not in _NO and "ca" in options:
+            wrong.append(("insecure", "and ca exclude each other"))
+        if options.get("tls", ("yes",)) in _NO:
+            wrong += [(key, "means nothing without TLS: leave out tls=no") for key in _TLS if key in options]
+        if "unix" in options and "endpoints" in options:
+            wrong.append(("endpoints", "and unix exclude each other"))
+        return wrong
+
+    async def attempt(self) -> Outcome:
+        """Hold one conversation with the server, at as many addresses as are wanted."""
+        try:
+            if self.unix:
+                return await self.attempt_at_file(self.unix)
+            return await over_places(self.dsn.places, self.endpoints, self.attempt_at)
+        except MissError as miss:
+            return miss.outcome
+
+    async def speak(self, dialog: Dialog, name: str) -> Outcome:
+        """Hold the conversation and return what it found, or raise `MissError`.
+
+        ``name`` is the host that was declared. TLS is spoken by now where it is wanted, unless the kind upgrades.
+        """
+        raise NotImplementedError
+
+    @property
+    def wants_tls(self) -> bool:
+        """Whether TLS is to be spoken."""
+        if self.tls is not None:
+            return self.tls
+        return self.dsn.scheme in self.SECURE or bool(self.ca or self.cert or self.server_name or self.insecure)
+
+    async def secure(self, dialog: Dialog, name: str, *alpn: str) -> None:
+        """Speak TLS from here on, as it was declared."""
+        context = context_of(Trust(self.ca, self.cert, self.key, self.insecure, alpn))
+        await dialog.secure(context, self.server_name or name)
+
+    async def attempt_at(self, place: Place, peer: Peer) -> Outcome:
+        """Hold the conversation at one address; may raise `MissError`."""
+        return await self._spoken(SocketStream(await connect(peer), str(peer)), place.host)
+
+    async def attempt_at_file(self, path: str) -> Outcome:
+        """Hold the conversation over a socket file; may raise `MissError`."""
+        return await self._spoken(SocketStream(connect_file(path), path), "localhost")
+
+    async def _spoken(self, stream: SocketStream, name: str) -> Outcome:
+        with Dialog(stream) as dialog:
+            if self.wants_tls and not self.UPGRADES:
+                await self.secure(dialog, name)
+            return await self.speak(dialog, name)
+
+
+async def over_places(
+    places: Sequence[Place], wanted: Endpoints, attempt: Callable[[Place, Peer], Awaitable[Outcome]]
+) -> Outcome:
+    """Attempt at the addresses of these hosts until ``wanted`` of them are ready; ``attempt`` may raise `MissError`."""
+
+    async def at(both: tuple[Place, Peer]) -> Outcome:
+        return await attempt(*both)
+
+    found = await asyncio.gather(*map(_addresses, places))
+    misses = [each for each in found if isinstance(each, Outcome)]
+    both = [
+        (place, peer)
+        for place, peers in zip(places, found, strict=True)
+        if not isinstance(peers, Outcome)
+        for peer in peers
+    ]
+    if misses and (wanted == "all" or not both):
+        return misses[0]
+    outcome = await over_peers(both, wanted, at)
+    return outcome._replace(gone=outcome.gone and not misses) if outcome.state is not State.READY else outcome
+
+
+async def _addresses(place: Place) -> tuple[Peer, ...] | Outcome:
+    try:
+        return await addresses(*place)
+    except MissError as miss:
+        return miss.outcome

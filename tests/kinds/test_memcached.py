@@ -1,0 +1,80 @@
+"""memcached: the real one, and what else may listen at its port."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from badness import saying, serving
+from realservers import accepts, free_port, paused, started
+
+from gatekeeper.model import Outcome, Reason, State
+from gatekeeper.probes.memcached import Memcached
+
+pytestmark = pytest.mark.needs("memcached")
+USER = ["-u", "nobody"] if os.geteuid() == 0 else []
+
+
+def attempt(target: str, seconds: float = 30.0, **options: str) -> Outcome | str:
+    """Make one attempt; return its outcome, or the step at which its time was over."""
+
+    async def once() -> Outcome | str:
+        try:
+            async with asyncio.timeout(seconds):
+                return await Memcached.parse(target, {key: (value,) for key, value in options.items()}).attempt()
+        except TimeoutError as error:
+            return str(error.__context__.__notes__[0])  # type: ignore[union-attr]
+
+    return asyncio.run(once())
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """Return a free port."""
+    return free_port()
+
+
+def test_a_memcached_is_ready_once_it_answers(port: int, tmp_path: Path) -> None:
+    """Nobody there is refused; one that runs is ready, at its default option and by a socket file too."""
+    found = attempt(f"memcached://127.0.0.1:{port}")
+    assert isinstance(found, Outcome)
+    assert (found.state, found.reason, found.gone) == (State.WAITING, Reason.REFUSED, True)
+    with started(["memcached", "-l", "127.0.0.1", "-p", str(port), *USER], folder=tmp_path, up=lambda: accepts(port)):
+        found = attempt(f"memcached://127.0.0.1:{port}")
+    assert found == Outcome(State.READY, Reason.READY, f"127.0.0.1:{port}")
+    path = tmp_path / "socket"
+    with started(["memcached", "-s", str(path), "-u", "root"], folder=tmp_path, up=path.exists):
+        assert attempt("memcached://", unix=str(path)) == Outcome(State.READY, Reason.READY, str(path))
+
+
+def test_a_memcached_that_is_paused_is_not_ready(port: int, tmp_path: Path) -> None:
+    """Its port accepts still; the attempt says at which step its time was over."""
+    with (
+        started(
+            ["memcached", "-l", "127.0.0.1", "-p", str(port), *USER], folder=tmp_path, up=lambda: accepts(port)
+        ) as process,
+        paused(process),
+    ):
+        assert attempt(f"memcached://127.0.0.1:{port}", 0.2) == f"waiting for an answer of 127.0.0.1:{port}"
+
+
+def test_a_memcached_that_wants_a_login_is_ready(port: int, tmp_path: Path) -> None:
+    """It has started as well, and is told apart."""
+    (tmp_path / "users").write_text("app:secret\n")
+    (tmp_path / "users").chmod(0o644)
+    tmp_path.chmod(0o755)
+    argv = ["memcached", "-l", "127.0.0.1", "-p", str(port), "-Y", str(tmp_path / "users"), "-u", "root"]
+    with started(argv, folder=tmp_path, up=lambda: accepts(port)):
+        found = attempt(f"memcached://127.0.0.1:{port}")
+    assert found == Outcome(State.READY, Reason.READY_AUTH_REQUIRED, f"127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("banner", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"+OK\r\n"])
+def test_another_protocol_is_said_and_waited_out(banner: bytes) -> None:
+    """The port may be taken over one day; what was said is not repeated."""
+    with serving(saying(banner)) as port:
+        found = attempt(f"memcached://127.0.0.1:{port}")
+    assert isinstance(found, Outcome)
+    assert (found.state, found.reason) == (State.WAITING, Reason.WRONG_PROTOCOL)
+    assert found.detail == f"127.0.0.1:{port} (it answers in another protocol)"
