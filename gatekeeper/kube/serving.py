@@ -6,6 +6,7 @@ The watch is shared by all who look at the same service. Connects to nobody but 
 import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from gatekeeper.kube.access import Access
 from gatekeeper.kube.client import ApiError, Client
@@ -20,12 +21,25 @@ from gatekeeper.probes._aside import aside
 from gatekeeper.probes._informed import Informed
 from gatekeeper.probes._miss import MissError, during
 
+_MAY_NOT = "may not list endpointslices"
 FIRST_WORD = 1.0  # seconds that a glance waits for the first answer
 
 
 def right_to_service(namespace: str, name: str) -> Right:
     """Return what must be granted to read what a service is, and not only who serves behind it."""
     return Right("", "services", namespace, name, verbs=("get",))
+
+
+class _Asked:
+    """What is known of whether the services of a namespace may be looked at."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.is_allowed = False
+        self.refused: Outcome | None = None
+
+
+_asked: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Access, str], _Asked]] = WeakKeyDictionary()
 
 
 class Serving:
@@ -44,7 +58,7 @@ class Serving:
         self._read, self._name, self._namespace, self._port, self._wanted = way, name, namespace, port, wanted
         self._way: Access | None = None
         self._news: Informer | None = None
-        self._was_late = self._is_refused = False
+        self._was_late = False
 
     async def look(self) -> Outcome:
         """Return how it stands, as soon as the API server has said something; raises `MissError`."""
@@ -64,26 +78,44 @@ class Serving:
         return outcome._replace(detail=f"{self._shown}: {outcome.detail}")
 
     async def glance(self) -> Outcome | None:
-        """Return how it stands, None where the API server does not tell; who may not ask does so once."""
-        if self._is_refused or (self._was_late and self._is_silent):
+        """Return how it stands, None where the API server does not tell.
+
+        Whether we may ask at all is asked once, for all services of a namespace, which are granted together.
+        """
+        if self._was_late and self._is_silent:
             return None
         try:
             async with asyncio.timeout(None if self._was_late else FIRST_WORD) as bound:
-                outcome = await self.look()
-        except TimeoutError:
+                outcome = await self._allowed_look()
+        except (asyncio.CancelledError, TimeoutError):
+            self._was_late, self.why_not = True, "the API has not answered yet"
             if not bound.expired():
                 raise
-            self._was_late, self.why_not = True, "the API has not answered yet"
         except MissError as miss:
-            self._is_refused = miss.outcome.state is State.FAILED
-            if self._is_refused:
+            may_not = miss.outcome.state is State.FAILED and miss.outcome.reason is Reason.FORBIDDEN
+            self.why_not = _MAY_NOT if may_not else f"the API: {miss.outcome.reason.value}"
+            if may_not:
                 self.signal.close()
-            may_not = self._is_refused and miss.outcome.reason is Reason.FORBIDDEN
-            self.why_not = "may not list endpointslices" if may_not else f"the API: {miss.outcome.reason.value}"
         else:
             self.why_not = "" if self._news and self._news.objects else "it has no EndpointSlice"
             return outcome
         return None
+
+    async def _allowed_look(self) -> Outcome:
+        asked = _asked.setdefault(asyncio.get_running_loop(), {}).setdefault(await self._where(), _Asked())
+        if asked.is_allowed:
+            return await self.look()
+        async with asked.lock:
+            if asked.refused:
+                raise MissError(asked.refused)
+            try:
+                outcome = await self.look()
+            except MissError as miss:
+                if miss.outcome.state is State.FAILED:
+                    asked.refused = miss.outcome
+                raise
+            asked.is_allowed = True
+            return outcome
 
     async def itself(self) -> Mapping[str, Any]:
         """Return the Service object; raises `MissError`."""

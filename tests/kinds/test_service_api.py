@@ -156,6 +156,30 @@ def test_who_may_not_ask_looks_by_dns(server: ApiServer, port: int, tmp_path: Pa
     assert len(server.asked()) == 1
 
 
+def test_a_hundred_services_ask_once_whether_they_may(server: ApiServer, port: int, tmp_path: Path) -> None:
+    """What is granted for a namespace is refused for all of it: no server is flooded at the start of a pod."""
+    server.allow(ACCOUNT, token=TOKEN)
+
+    async def all_of_them() -> list[Outcome]:
+        probes = [in_pod(tmp_path, f"service://localhost:{port}") for _ in range(50)]
+        probes += [in_pod(tmp_path, f"service://other{number}:1") for number in range(50)]
+        return await asyncio.gather(*(probe.attempt() for probe in probes))
+
+    found = asyncio.run(asyncio.wait_for(all_of_them(), PATIENCE))
+    assert all("may not list endpointslices" in outcome.detail for outcome in found)
+    assert len(server.asked()) == 1
+
+
+def test_a_short_attempt_falls_back_at_the_next(server: ApiServer, port: int, tmp_path: Path) -> None:
+    """A server that is silent for longer than an attempt may take holds one attempt, and not each of them."""
+    server.misbehave("stall")
+    dependency = planned(f"service://localhost:{port} attempt_timeout=300ms", tmp_path)
+    verdict = asyncio.run(asyncio.wait_for(hold(dependency), PATIENCE))
+    assert verdict
+    assert verdict.dependencies[0].attempts >= 2
+    assert verdict.dependencies[0].detail.endswith("(via dns; the API has not answered yet)")
+
+
 @pytest.mark.parametrize(
     ("trick", "why"),
     [
