@@ -12,6 +12,7 @@ from gatekeeper.kube.own import MOUNTED
 from gatekeeper.model import Outcome, Reason, failed
 from gatekeeper.probes._local import contents
 from gatekeeper.probes._miss import MissError
+from gatekeeper.probes._stream import Fields
 from gatekeeper.probes._tls import Trust
 from gatekeeper.probes._url import Url, read_url
 from gatekeeper.values import BadValueError, Secret
@@ -58,6 +59,7 @@ class Access(NamedTuple):
     namespace: str = "default"
     credential: Credential = None
     where: str = ""
+    impersonated: Fields = ()  # header fields that name as whom to act
 
 
 class NoAccessError(MissError):

@@ -1,63 +1,24 @@
-"""Kubeconfig files: one context of them as a way to an API server.
+"""One context of kubeconfig files as a way to an API server, with all that client-go makes of it.
 
-The files are merged as kubectl does it: of two entries of one name the first holds, and so does the first
-current-context. Secrets that are written into the file are handed on in memory, never in a file of ours.
+What we cannot do is refused, never left out: a request would go as somebody else. Secrets that are written into the
+file are handed on in memory, never in a file of ours.
 """
 
 import json
 import os
-from base64 import b64decode
-from collections.abc import Sequence
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import quote
 
-from gatekeeper.declare.formats import NotReadableError, Pairs, read_tree
 from gatekeeper.kube.access import Access, Credential, NoAccessError, Plugin, TokenFile, User
-from gatekeeper.kube.memory import in_memory
-from gatekeeper.probes._local import contents
-from gatekeeper.probes._tls import Trust, server_name
+from gatekeeper.kube.entries import Entry, merged, refuse
+from gatekeeper.probes._miss import MissError
+from gatekeeper.probes._tls import Trust, context_of, server_name
 from gatekeeper.probes._url import Url, read_url
-from gatekeeper.values import BadValueError, Secret, flag, quoted
+from gatekeeper.values import BadValueError, Secret, quoted
 
-_LARGEST = 1024 * 1024
 _VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
-_LISTS = {"clusters": "cluster", "users": "user", "contexts": "context"}
-
-
-class _Entry(NamedTuple):
-    """A mapping of a kubeconfig; ``place`` is where it stands, ``folder`` what its relative paths start from."""
-
-    place: str
-    folder: str
-    values: dict[str, Any]
-
-    def text(self, key: str) -> str:
-        value = self.values.get(key)
-        if value is None:
-            return ""
-        if not isinstance(value, str):
-            _refuse(f"{self.place}: {key}", "is no text")
-        return value
-
-    def true(self, key: str) -> bool:
-        try:
-            return flag(self.text(key) or "false")
-        except BadValueError as error:
-            _refuse(f"{self.place}: {key}", str(error))
-
-    def path(self, key: str) -> str | None:
-        path = self.text(key)
-        return os.path.join(self.folder, path) if path else None
-
-    def inside(self, key: str) -> "_Entry | None":
-        value = self.values.get(key)
-        if value is None:
-            return None
-        return _Entry(f"{self.place}: {key}", self.folder, _mapping(value, f"{self.place}: {key}"))
-
-    def pem(self, name: str) -> str | None:
-        """Return the path of what stands in the file itself, or beside it."""
-        data = self.text(f"{name}-data")
-        return in_memory(_decoded(data, f"{self.place}: {name}-data")) if data else self.path(name)
+_NAMES = "!#$&'*+-.^_`|~"  # besides letters and digits, what the name of a header field may hold (RFC 9110, 5.6.2)
 
 
 def from_kubeconfig(paths: Sequence[str], context: str | None = None, *, strict: bool = True) -> Access:
@@ -69,13 +30,26 @@ def from_kubeconfig(paths: Sequence[str], context: str | None = None, *, strict:
     if not there:
         message = f"no kubeconfig is there: {', '.join(paths)}"
         raise NoAccessError(message)
-    merged = _merged([_read(path) for path in there])
-    name = context or merged.current
+    whole = merged(there)
+    name = context or whole.current
     if not name:
-        _refuse(there[0], "has no current-context: name a context")
-    chosen = merged.entry("contexts", name, there[0])
-    cluster = merged.entry("clusters", chosen.text("cluster"), chosen.place)
-    user = merged.entry("users", chosen.text("user"), chosen.place) if chosen.text("user") else None
+        refuse(there[0], "has no current-context: name a context")
+    chosen = whole.entry("contexts", name, there[0])
+    cluster = whole.entry("clusters", chosen.text("cluster"), chosen.place)
+    user = whole.entry("users", chosen.text("user"), chosen.place) if chosen.text("user") else None
+    return Access(
+        _server(cluster),
+        _trust(cluster, user),
+        _name(cluster),
+        _proxy(cluster),
+        chosen.text("namespace") or "default",
+        _credential(user, cluster) if user else None,
+        f"context {name}",
+        tuple(_impersonated(user)) if user else (),
+    )
+
+
+def _trust(cluster: Entry, user: Entry | None) -> Trust:
     trust = Trust(
         ca=cluster.pem("certificate-authority"),
         cert=user.pem("client-certificate") if user else None,
@@ -83,88 +57,42 @@ def from_kubeconfig(paths: Sequence[str], context: str | None = None, *, strict:
         insecure=cluster.true("insecure-skip-tls-verify"),
     )
     if trust.insecure and trust.ca:
-        _refuse(cluster.place, "has certificate-authority and insecure-skip-tls-verify: keep one")
-    return Access(
-        _server(cluster),
-        trust,
-        _name(cluster),
-        _proxy(cluster),
-        chosen.text("namespace") or "default",
-        _credential(user, cluster) if user else None,
-        f"context {name}",
-    )
-
-
-class _Merged(NamedTuple):
-    """The entries of all files by list and name, and the name of the current context."""
-
-    current: str
-    entries: dict[tuple[str, str], _Entry]
-
-    def entry(self, of: str, name: str, place: str) -> _Entry:
-        found = self.entries.get((of, name))
-        if found is None:
-            known = ", ".join(sorted(each for kind, each in self.entries if kind == of)) or "none"
-            _refuse(place, f"there is no {_LISTS[of]} {quoted(name)}; known are: {known}")
-        return found
-
-
-def _merged(files: Sequence[_Entry]) -> _Merged:
-    current = next((said for file in files if (said := file.text("current-context"))), "")
-    entries: dict[tuple[str, str], _Entry] = {}
-    for file in files:
-        for of, one in _LISTS.items():
-            listed = file.values.get(of)
-            if listed is not None and not isinstance(listed, list):
-                _refuse(f"{file.place}: {of}", "is no list")
-            for number, item in enumerate(listed or [], 1):
-                place = f"{file.place}: {of}[{number}]"
-                entry = _Entry(place, file.folder, _mapping(item, place))
-                held = entry.inside(one) or _Entry(place, file.folder, {})
-                entries.setdefault((of, entry.text("name")), held)
-    return _Merged(current, entries)
-
-
-def _read(path: str) -> _Entry:
-    data = contents("kubeconfig", path, _LARGEST + 1)
-    if len(data) > _LARGEST:
-        _refuse(path, "is larger than 1 MiB: a kubeconfig is not")
+        refuse(cluster.place, "has certificate-authority and insecure-skip-tls-verify: keep one")
+    if user and bool(trust.cert) != bool(trust.key):
+        refuse(user.place, "has one of client-certificate and client-key: a certificate is shown with its key")
+    # Where it stands in the file itself: the path in memory would tell nobody where a bad one comes from.
+    inline = {}
+    if cluster.text("certificate-authority-data"):
+        inline[trust.ca] = f"{cluster.place}: certificate-authority-data"
+    if user and user.text("client-certificate-data"):
+        inline[trust.cert] = f"{user.place}: client-certificate-data"
     try:
-        tree = read_tree(data.decode("utf-8-sig"), ".yaml")
-    except UnicodeDecodeError:
-        _refuse(path, "is not UTF-8")
-    except NotReadableError as error:
-        _refuse(f"{path}: {error.where}" if error.where else path, str(error))
-    return _Entry(path, os.path.dirname(os.path.abspath(path)), _mapping(tree or Pairs([]), path))
+        if inline:
+            context_of(trust)
+    except MissError as miss:
+        for path, place in inline.items():
+            if f" {path} (" in miss.outcome.detail:
+                refuse(place, miss.outcome.detail.partition(f" {path} (")[2].removesuffix(")"))
+        raise
+    return trust
 
 
-def _mapping(tree: Any, place: str) -> dict[str, Any]:  # noqa: ANN401 - a tree
-    if not isinstance(tree, Pairs):
-        _refuse(place, "is no mapping")
-    values: dict[str, Any] = {}
-    for key, value in tree.entries:
-        if key in values:
-            _refuse(place, f"has the key {quoted(key)} twice: keep one")
-        values[key] = value
-    return values
-
-
-def _server(cluster: _Entry) -> Url:
+def _server(cluster: Entry) -> Url:
     try:
         return read_url(cluster.text("server"))
     except BadValueError as error:
-        _refuse(f"{cluster.place}: server", str(error))
+        refuse(f"{cluster.place}: server", str(error))
 
 
-def _name(cluster: _Entry) -> str | None:
+def _name(cluster: Entry) -> str | None:
     name = cluster.text("tls-server-name")
     try:
         return server_name(name) if name else None
     except BadValueError as error:
-        _refuse(f"{cluster.place}: tls-server-name", str(error))
+        refuse(f"{cluster.place}: tls-server-name", str(error))
 
 
-def _proxy(cluster: _Entry) -> Url | None:
+def _proxy(cluster: Entry) -> Url | None:
     text = cluster.text("proxy-url")
     if not text:
         return None
@@ -173,14 +101,14 @@ def _proxy(cluster: _Entry) -> Url | None:
     except BadValueError:
         url = None
     if url is None or url.scheme != "http" or url.path != "/":
-        _refuse(f"{cluster.place}: proxy-url", "is no proxy that can be used (its text is not shown): http://HOST:PORT")
+        refuse(f"{cluster.place}: proxy-url", "is no proxy that can be used (its text is not shown): http://HOST:PORT")
     return url
 
 
-def _credential(user: _Entry, cluster: _Entry) -> Credential:
+def _credential(user: Entry, cluster: Entry) -> Credential:
     """Return what the user shows; of several things, what client-go takes first."""
     if user.values.get("auth-provider") is not None:
-        _refuse(f"{user.place}: auth-provider", "is no longer known to Kubernetes (1.26): use exec")
+        refuse(f"{user.place}: auth-provider", "is no longer known to Kubernetes (1.26): use exec")
     if path := user.path("tokenFile"):
         return TokenFile(path)
     if token := user.text("token"):
@@ -192,47 +120,42 @@ def _credential(user: _Entry, cluster: _Entry) -> Credential:
     return None
 
 
-def _plugin(plugin: _Entry, cluster: _Entry) -> Plugin:
+def _impersonated(user: Entry) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the header fields that say as whom to act (authentication, "User impersonation")."""
+    name, extra = user.text("as"), user.inside("as-user-extra")
+    fields = [("Impersonate-Uid", "as-uid", user.text("as-uid"))] if user.text("as-uid") else []
+    fields += [("Impersonate-Group", "as-groups", group) for group in user.texts("as-groups")]
+    for key in extra.values if extra else ():
+        # Its name is that of a header field, whose bytes are few; the server undoes this.
+        field = f"Impersonate-Extra-{quote(key, safe=_NAMES)}"
+        fields += [(field, "as-user-extra", value) for value in extra.texts(key)] if extra else []
+    if not name and fields:
+        refuse(f"{user.place}: {fields[0][1]}", "means nothing without as: name the user to act as")
+    for field, key, value in [("Impersonate-User", "as", name), *fields] if name else []:
+        if not value.isprintable():
+            refuse(f"{user.place}: {key}", "has characters that no header can hold")
+        yield field.encode(), value.encode()
+
+
+def _plugin(plugin: Entry, cluster: Entry) -> Plugin:
     version, command = plugin.text("apiVersion"), plugin.text("command")
     if version not in _VERSIONS:
-        _refuse(f"{plugin.place}: apiVersion", f"{quoted(version)} is not one of {', '.join(_VERSIONS)}")
+        refuse(f"{plugin.place}: apiVersion", f"{quoted(version)} is not one of {', '.join(_VERSIONS)}")
     if not command:
-        _refuse(f"{plugin.place}: command", "is missing")
+        refuse(f"{plugin.place}: command", "is missing")
     if plugin.text("interactiveMode") == "Always":
-        _refuse(f"{plugin.place}: interactiveMode", "asks for a terminal, and nobody sits here: IfAvailable or Never")
+        refuse(f"{plugin.place}: interactiveMode", "asks for a terminal, and nobody sits here: IfAvailable or Never")
     if os.path.basename(command) != command:
         command = os.path.join(plugin.folder, command)
-    arguments = plugin.values.get("args") or []
-    if not isinstance(arguments, list) or not all(isinstance(each, str) for each in arguments):
-        _refuse(f"{plugin.place}: args", "is no list of texts")
     told = _told(cluster) if plugin.true("provideClusterInfo") else ""
-    return Plugin((command, *arguments), _environ(plugin), version, told, plugin.text("installHint"))
+    environ = tuple((each.text("name"), Secret(each.text("value"))) for each in plugin.each("env"))
+    return Plugin((command, *plugin.texts("args")), environ, version, told, plugin.text("installHint"))
 
 
-def _environ(plugin: _Entry) -> tuple[tuple[str, Secret], ...]:
-    listed = plugin.values.get("env") or []
-    if not isinstance(listed, list):
-        _refuse(f"{plugin.place}: env", "is no list")
-    pairs = [_Entry(f"{plugin.place}: env", "", _mapping(each, f"{plugin.place}: env")) for each in listed]
-    return tuple((each.text("name"), Secret(each.text("value"))) for each in pairs)
-
-
-def _told(cluster: _Entry) -> str:
+def _told(cluster: Entry) -> str:
     """Return the cluster as a plugin is told of it (ExecCredential, spec.cluster), all but its extension."""
     texts = {key: cluster.text(key) for key in ("server", "tls-server-name", "proxy-url", "certificate-authority-data")}
     told: dict[str, Any] = {key: text for key, text in texts.items() if text}
     if cluster.true("insecure-skip-tls-verify"):
         told["insecure-skip-tls-verify"] = True
     return json.dumps(told)
-
-
-def _decoded(data: str, place: str) -> bytes:
-    try:
-        return b64decode("".join(data.split()), validate=True)
-    except ValueError:
-        _refuse(place, "is not base64")
-
-
-def _refuse(place: str, message: str) -> NoReturn:
-    said = f"{place}: {message}"
-    raise NoAccessError(said) from None

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -25,6 +24,7 @@ from webservers import (
     silent,
     speaking_h2,
     tls_server,
+    tunnel_to,
     until_hung_up,
 )
 
@@ -154,27 +154,6 @@ def test_proxy_that_is_not_there() -> None:
     assert (found.reason, found.gone, found.detail) == (Reason.REFUSED, False, "proxy 127.0.0.1:1")
 
 
-def _tunnel_to(port: int, seen: list[bytes]) -> Talk:
-    def pump(source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-        for end in (source, sink):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def talk(connection: socket.socket) -> None:
-        seen.append(request_of(connection))
-        with socket.create_connection(("127.0.0.1", port)) as onward:
-            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=pump, args=(onward, connection))
-            back.start()
-            pump(connection, onward)
-            back.join()
-
-    return talk
-
-
 def test_proxy_for_https(pairs: tuple[Pair, Pair]) -> None:
     """https:// goes through a tunnel, and the certificate of the server itself is verified."""
     ca, pair = pairs
@@ -182,7 +161,7 @@ def test_proxy_for_https(pairs: tuple[Pair, Pair]) -> None:
     inside: list[bytes] = []
     with (
         serving(answering(OK, seen=inside), context=tls_server(pair.cert, pair.key)) as server,
-        serving(_tunnel_to(server.port, asked)) as proxy,
+        serving(tunnel_to(server.port, asked)) as proxy,
     ):
         options = {"proxy": f"http://me:pw@127.0.0.1:{proxy.port}", "ca": str(ca.cert), "header": "X-Token: t"}
         assert outcome(f"https://localhost:{server.port}/x", **options).state is State.READY

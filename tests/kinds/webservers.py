@@ -166,6 +166,29 @@ def answer(status: int = 200, body: bytes = b"", **headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+def tunnel_to(port: int, seen: list[bytes]) -> Talk:
+    """Return what a proxy does that makes a tunnel (CONNECT) to a port, wherever it is to lead; notes requests."""
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def talk(connection: socket.socket) -> None:
+        seen.append(request_of(connection))
+        with socket.create_connection(("127.0.0.1", port)) as onward:
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=pump, args=(onward, connection))
+            back.start()
+            pump(connection, onward)
+            back.join()
+
+    return talk
+
+
 def silent(connection: socket.socket) -> None:
     """Accept, and never say a word."""
     until_hung_up(connection)

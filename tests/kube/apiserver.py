@@ -9,6 +9,7 @@ import base64
 import contextlib
 import copy
 import json
+import re
 import socket
 import ssl
 import threading
@@ -23,7 +24,11 @@ from kinds.certificates import Pair, authority, leaf
 Object = dict[str, Any]
 PATIENCE = 10.0
 ADMIN = "admin-token"
-VERBS = ("get", "list", "watch", "create", "update", "patch", "delete")
+_WORD = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?"
+_REQUIREMENT = (
+    rf"!?(?:[a-z0-9.-]+/)?{_WORD}(?:\s*(?:=|==|!=)\s*(?:{_WORD})?|\s*[<>]\s*\d+|\s+(?:not)?in\s*\([\w., -]*\))?"
+)
+_NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, which Python has no name for
 
 
 class Resource(NamedTuple):
@@ -111,6 +116,10 @@ class _No(Exception):  # noqa: N818 - an answer, not an error of ours
         self.code, self.reason, self.message, self.details = code, reason, message, details
 
 
+class _NoPageError(Exception):
+    """Raised for a path that no API is behind: the answer is Go's own, without a Status object."""
+
+
 class _HangUp(Exception):  # noqa: N818 - as above
     pass
 
@@ -153,7 +162,9 @@ class ApiServer:
         self.rules: dict[str, list[Rule]] = {"kubernetes-admin": [Rule()]}
         self.resources = list(RESOURCES)
         self.requests: list[Asked] = []
+        self.told: list[float] = []  # when events were written, by the monotonic clock
         self.bookmark_every: float | None = 0.2
+        self.aggregates = True  # a server of Kubernetes 1.27 or newer
         self._folder = folder
         self._objects: dict[tuple[Resource, str, str], Object] = {}
         self._history: list[tuple[int, str, Resource, Object, Object | None]] = []
@@ -220,10 +231,11 @@ class ApiServer:
         """Misbehave so many times (always by default), for requests of a verb and a part of a path.
 
         Before an answer: ``status`` (code, reason, retry_after), ``slow`` (seconds), ``stall``, ``reset``, ``html``,
-        ``half`` (an answer cut in the middle), ``huge`` (size), ``plain_status`` (code, without a Status object).
+        ``half`` (an answer cut in the middle), ``huge`` (size), ``plain_status`` (code, retry_after, without a Status
+        object), ``says`` (body, with status 200), ``redirect`` (to).
         In a watch, once it has begun: ``error_event`` (code, reason), ``eof``, ``reset_line`` (after half an event),
         ``half_line`` (the same, with an end in good order), ``deaf`` (no event is sent any more), ``garbage_line``,
-        ``huge_line`` (size), ``no_bookmarks``. And ``expire_continue`` in a list.
+        ``huge_line`` (size), ``says_event`` (type, object), ``no_bookmarks``. And ``expire_continue`` in a list.
         """
 
         def applies(asked: Asked) -> bool:
@@ -239,13 +251,14 @@ class ApiServer:
         """End every connection that is open."""
         self._on_loop(self._hang_up(reset=reset))
 
-    def other_certificate(self) -> None:
-        """Come back with the certificate of another authority."""
+    def other_certificate(self) -> bytes:
+        """Come back with the certificate of another authority, and return that authority's own."""
         (self._folder / "other").mkdir(exist_ok=True)
         stranger = authority(self._folder / "other", "another authority")
         self._certificate = leaf(self._folder / "other", stranger, "127.0.0.1", "::1", "localhost")
         self.stop()
         self.start()
+        return stranger.cert.read_bytes()
 
     def in_cluster_files(self, folder: Path, namespace: str = "default", token: str = ADMIN) -> dict[str, str]:
         """Write what the kubelet mounts into a folder; return the variables that it sets."""
@@ -332,6 +345,7 @@ class ApiServer:
         context.load_cert_chain(self._certificate.cert, self._certificate.key)
         context.load_verify_locations(self.authority.cert)
         context.verify_mode = ssl.CERT_OPTIONAL  # as --client-ca-file has it
+        context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)  # judged after the handshake, and answered with 401
         self._context = context
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         self._listener = socket.create_server((self.host, self.port), family=family, backlog=100)
@@ -387,7 +401,10 @@ class ApiServer:
     ) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, target, _ = head[0].split(" ")
-        fields = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in head[1:] if line)}
+        fields: dict[str, str] = {}
+        for key, _, value in (line.partition(":") for line in head[1:] if line):
+            before = fields.get(key.lower())
+            fields[key.lower()] = f"{before}, {value.strip()}" if before else value.strip()  # RFC 9110, 5.3
         body = await reader.readexactly(int(fields.get("content-length", 0)))
         parts = urlsplit(target)
         user = self._user(fields, writer)
@@ -399,10 +416,12 @@ class ApiServer:
             await self._tricked(asked, writer)
             if not user:
                 raise _No(401, "Unauthorized", "Unauthorized")
-            await self._answer(asked, writer)
+            await self._answer(asked._replace(user=self._impersonated(user, fields)), writer)
         except _No as no:
             said = status(no.code, no.reason, no.message, {k: v for k, v in no.details.items() if v} or None)
             await _send(writer, no.code, said, no.details.get("retryAfterSeconds"))
+        except _NoPageError:
+            await _send(writer, 404, b"404 page not found\n", kind="text/plain; charset=utf-8")
         finally:
             gone.cancel()
 
@@ -413,8 +432,27 @@ class ApiServer:
         if scheme == "Basic":
             return self.users.get(base64.b64decode(said).decode(), "")
         certificate = writer.get_extra_info("peercert") or {}
+        if certificate and ssl.cert_time_to_seconds(certificate["notAfter"]) < time.time():
+            return ""
         names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
         return names[0] if names else ""
+
+    def _impersonated(self, user: str, fields: dict[str, str]) -> str:
+        """Return as whom a request is to be taken, which its user must be allowed (authentication, "Impersonation")."""
+        name = fields.get("impersonate-user", "")
+        if not name:
+            if any(key.startswith("impersonate-") for key in fields):
+                raise _No(400, "BadRequest", "requested impersonation without impersonating a user")
+            return user
+        wanted = [("users", "", name)]
+        if name.startswith("system:serviceaccount:"):
+            namespace, account = name.split(":")[2:]
+            wanted = [("serviceaccounts", namespace, account)]
+        wanted += [("groups", "", each) for each in fields.get("impersonate-group", "").split(", ") if each]
+        for plural, namespace, whom in wanted:
+            resource = Resource("", "v1", plural, plural, namespaced=bool(namespace))
+            self._authorize(user, "impersonate", Target(resource, namespace, whom, ""))
+        return name
 
     def _trick(self, asked: Asked, *names: str) -> Trick | None:
         for trick in self._tricks:
@@ -425,7 +463,7 @@ class ApiServer:
 
     async def _tricked(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         """Do what was asked for in place of an answer, or before one."""
-        names = ("status", "plain_status", "slow", "stall", "reset", "html", "half", "huge")
+        names = ("status", "plain_status", "slow", "stall", "reset", "html", "half", "huge", "says", "redirect")
         trick = self._trick(asked, *names)
         if trick is None:
             return
@@ -443,12 +481,24 @@ class ApiServer:
             case "reset":
                 writer.transport.abort()
             case "html" | "plain_status":
-                await _send(writer, options.get("code", 200), b"<html><body>proxy</body></html>", kind="text/html")
+                page, after = b"<html><body>proxy</body></html>", options.get("retry_after")
+                await _send(writer, options.get("code", 200), page, after, kind="text/html")
+            case _:
+                await self._wrong_answer(trick, writer)
+        raise _HangUp
+
+    async def _wrong_answer(self, trick: Trick, writer: asyncio.StreamWriter) -> None:
+        options = trick.options
+        match trick.what:
             case "half":
                 await _send(writer, 200, b'{"kind":"List","apiVersion":"v1","items":[{"meta', promised=4096)
+            case "says":
+                await _send(writer, 200, options["body"])
+            case "redirect":
+                writer.write(f"HTTP/1.1 307 X\r\nLocation: {options['to']}\r\nContent-Length: 0\r\n\r\n".encode())
+                await writer.drain()
             case "huge":
                 await _send(writer, 200, b'{"items":"' + b"x" * options["size"] + b'"}')
-        raise _HangUp
 
     # Answers.
 
@@ -456,12 +506,13 @@ class ApiServer:
         if asked.path.rstrip("/") in ("", "/api", "/apis") or (
             asked.path.count("/") <= 3 and self._discovered(asked.path)
         ):
-            await _send(writer, 200, self._discovered(asked.path))
+            whole = self._aggregated() if self._wants_all(asked) else self._discovered(asked.path)
+            await _send(writer, 200, whole)
             return
         target = self._target(asked.path)
         verb = self._verb(asked, target)
-        named = dict(parse_qsl(asked.query.get("fieldSelector", ""))).get("metadata.name", "")
-        self._authorize(asked.user, verb, target._replace(name=target.name or named))
+        self._authorize(asked.user, verb, target._replace(name=target.name or _named(asked.query)))
+        self._understand(asked)
         if verb == "watch":
             await self._watch(asked, target, writer)
             return
@@ -501,6 +552,30 @@ class ApiServer:
         name = f"{group}/{version}".lstrip("/")
         return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": listed}
 
+    def _wants_all(self, asked: Asked) -> bool:
+        wanted = "v=v2;as=APIGroupDiscoveryList" in asked.fields.get("accept", "")
+        return self.aggregates and wanted and asked.path.rstrip("/") == "/apis"
+
+    def _aggregated(self) -> Object:
+        """Return all groups with their resources (apidiscovery.k8s.io/v2)."""
+        items: list[Object] = []
+        for group in sorted({each.group for each in self.resources if each.group}):
+            versions: dict[str, list[Object]] = {}
+            for each in self.resources:
+                if each.group == group:
+                    told = {
+                        "resource": each.plural,
+                        "responseKind": {"group": each.group, "version": each.version, "kind": each.kind},
+                        "scope": "Namespaced" if each.namespaced else "Cluster",
+                        "singularResource": each.kind.lower(),
+                        "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
+                        **({"shortNames": list(each.short)} if each.short else {}),
+                    }
+                    versions.setdefault(each.version, []).append(told)
+            listed = [{"version": key, "resources": those, "freshness": "Current"} for key, those in versions.items()]
+            items.append({"metadata": {"name": group, "creationTimestamp": None}, "versions": listed})
+        return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
+
     def _group(self, name: str) -> Object:
         versions = list(dict.fromkeys(each.version for each in self.resources if each.group == name))
         listed = [{"groupVersion": f"{name}/{each}", "version": each} for each in versions]
@@ -520,7 +595,9 @@ class ApiServer:
             if rest and (each.group, each.version, each.plural) == (group, version, rest[0]):
                 name, sub = [*rest[1:], "", ""][:2]
                 return Target(each, namespace, name, sub)
-        raise _No(404, "NotFound", "the server could not find the requested resource")
+        if any((each.group, each.version) == (group, version) for each in self.resources):
+            raise _No(404, "NotFound", "the server could not find the requested resource")
+        raise _NoPageError
 
     def _verb(self, asked: Asked, target: Target) -> str:
         if asked.method != "GET":
@@ -559,6 +636,12 @@ class ApiServer:
             message = f'{qualified} "{target.name}" not found'
             raise _No(404, "NotFound", message, name=target.name, group=group, kind=plural)
         return found
+
+    def _understand(self, asked: Asked) -> None:
+        """Refuse a selector that is none, as the server does that parses it (apimachinery, labels)."""
+        for term in filter(None, _terms(asked.query.get("labelSelector", ""))):
+            if not re.fullmatch(_REQUIREMENT, term):
+                raise _No(400, "BadRequest", f"unable to parse requirement: {term}")
 
     def _selected(self, asked: Asked, target: Target) -> list[Object]:
         things = [
@@ -627,6 +710,8 @@ class ApiServer:
             since = self._version
         lasts = float(asked.query.get("timeoutSeconds", 1800))
         bookmarks = asked.query.get("allowWatchBookmarks") == "true" and not self._trick(asked, "no_bookmarks")
+        if trick := self._trick(asked, "says_event"):
+            await _event(writer, trick.options["type"], trick.options["object"])
         trick = self._trick(asked, "error_event", "eof", "reset_line", "half_line", "deaf", "garbage_line", "huge_line")
         if trick:
             await self._tricked_watch(trick, writer)
@@ -652,6 +737,7 @@ class ApiServer:
             elif not was:
                 continue
             if kind:
+                self.told.append(time.monotonic())
                 await _event(writer, kind, thing)
         return since
 
@@ -780,6 +866,12 @@ def _terms(selector: str) -> Iterator[str]:
         else:
             term += character
     yield term.strip()
+
+
+def _named(query: dict[str, str]) -> str:
+    """Return the one name that a field selector wants: a list or watch by it is authorised as of that name."""
+    terms = [term.replace("==", "=").partition("=") for term in query.get("fieldSelector", "").split(",")]
+    return next((value for key, _, value in terms if key == "metadata.name"), "")
 
 
 def _fielded(thing: Object, selector: str) -> bool:

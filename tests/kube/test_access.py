@@ -1,6 +1,5 @@
 """Ways to an API server: of a pod, of a kubeconfig; what is shown of who asks, and what no message shows."""
 
-import asyncio
 import base64
 import json
 from pathlib import Path
@@ -8,26 +7,13 @@ from typing import Any
 
 import pytest
 from kinds.certificates import leaf
-from kube.apiserver import ADMIN, ApiServer
+from kube.apiserver import ADMIN, ApiServer, api_server
+from kube.asking import listed
 
-from gatekeeper.kube.access import Access, NoAccessError, TokenFile, access, in_cluster
-from gatekeeper.kube.client import Client
+from gatekeeper.kube.access import NoAccessError, TokenFile, access, in_cluster
 from gatekeeper.kube.kubeconfig import from_kubeconfig
 from gatekeeper.model import Reason
 from gatekeeper.probes._miss import MissError
-
-PODS = "/api/v1/namespaces/default/pods"
-
-
-def listed(way: Access, times: int = 1) -> None:
-    """List pods so many times, which an administrator may."""
-
-    async def work() -> None:
-        async with asyncio.timeout(20):
-            for _ in range(times):
-                await Client(way).list(PODS)
-
-    asyncio.run(work())
 
 
 def refusal(*arguments: Any, **options: Any) -> str:
@@ -73,6 +59,28 @@ def test_ipv6_has_its_brackets(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("x")
     way = in_cluster({"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "6443"}, str(tmp_path))
     assert str(way.url) == "https://[fd00::1]:6443/"
+
+
+def test_a_server_of_an_ipv6_cluster_is_reached(tmp_path: Path) -> None:
+    """The certificate is verified for the address itself, which it names (RFC 5280, 4.2.1.6)."""
+    (tmp_path / "server").mkdir()
+    with api_server(tmp_path / "server", host="::1") as server:
+        environ = server.in_cluster_files(tmp_path / "mounted")
+        assert environ["KUBERNETES_SERVICE_HOST"] == "::1"
+        listed(in_cluster(environ, str(tmp_path / "mounted")))
+        assert server.requests[0].fields["host"] == f"[::1]:{server.port}"
+
+
+def test_an_address_that_the_certificate_does_not_name_is_refused(server: ApiServer, tmp_path: Path) -> None:
+    """An address is verified as one; the token stays here."""
+    environ = server.in_cluster_files(tmp_path / "mounted") | {"KUBERNETES_SERVICE_HOST": "127.0.0.2"}
+    server.stop()
+    server.host = "0.0.0.0"
+    server.start()
+    with pytest.raises(MissError) as raised:
+        listed(in_cluster(environ, str(tmp_path / "mounted")))
+    assert raised.value.outcome.reason is Reason.TLS_FAILED
+    assert server.requests == []
 
 
 def test_without_a_token_the_message_says_what_to_do(tmp_path: Path) -> None:
