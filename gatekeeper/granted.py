@@ -1,13 +1,16 @@
 """What a plan needs to be allowed in a cluster, as manifests to apply: ``gatekeeper plan --rbac``. Asks no cluster."""
 
 import os
+import re
 
 from gatekeeper.declaration import BadDeclarationError, Problem
 from gatekeeper.kube import rights
 from gatekeeper.model import Plan
+from gatekeeper.values import quoted
 
 RBAC = "--rbac"
 _UNKNOWN = "only a cluster knows its group: write the plural and the group, as in certificates.cert-manager.io"
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
 def roles(plan: Plan) -> str:
@@ -18,7 +21,11 @@ def roles(plan: Plan) -> str:
     """
     account = os.environ.get("POD_NAMESPACE") or "default", os.environ.get("POD_SERVICE_ACCOUNT") or "default"
     wanted: list[rights.Right] = []
-    problems: list[Problem] = []
+    problems = [
+        Problem(variable, f"{quoted(word)} is no name of the API: lower-case letters, digits, - and .")
+        for variable, word in zip(("POD_NAMESPACE", "POD_SERVICE_ACCOUNT"), account, strict=True)
+        if not _NAME.fullmatch(word)
+    ]
     for dependency in plan.dependencies:
         for alternative in dependency.alternatives:
             for asked in ("needs_rights", *(("exports_need",) if plan.options.export_env else ())):
@@ -29,12 +36,9 @@ def roles(plan: Plan) -> str:
                 else:
                     wanted += found
     if plan.options.pod_condition:
-        wanted.append(rights.Right("", "pods/status", account[0], verbs=("patch",)))
+        wanted.append(rights.to_set_a_condition(account[0]))
     if plan.options.event:
-        wanted += [
-            rights.Right("", "events", account[0], verbs=("create",)),
-            rights.Right("", "pods", account[0], verbs=("get",)),
-        ]
+        wanted += [rights.to_make_an_event(account[0]), rights.to_find_the_uid(account[0])]
     if problems:
         raise BadDeclarationError(problems)
     if not wanted:

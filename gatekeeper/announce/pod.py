@@ -5,17 +5,17 @@ A telling that fails is a line in the log. Loaded only where it was asked for.
 
 import asyncio
 import os
-import re
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from gatekeeper.decide import story
 from gatekeeper.kube.access import access
-from gatekeeper.kube.client import ApiError, Client, Object
+from gatekeeper.kube.answers import ApiError, Object
+from gatekeeper.kube.client import Client
 from gatekeeper.kube.own import Own, own_pod
+from gatekeeper.kube.rights import Right, commands, to_make_an_event, to_set_a_condition
 from gatekeeper.log import Log
 from gatekeeper.probes._miss import MissError
 from gatekeeper.verdict import Cause, Verdict
@@ -25,19 +25,6 @@ _MOST = 1024  # bytes of a note (events.k8s.io/v1, Event)
 _LONGEST_NAME = 253
 _REASONS = {Cause.READY: "DependenciesReady", Cause.CONTINUE: "TimeIsUp", Cause.BYPASS: "Bypassed"}
 _FORBIDDEN, _NOT_FOUND = 403, 404
-_ACCOUNT = re.compile(r"system:serviceaccount:([a-z0-9-]+):([a-z0-9.-]+)", re.ASCII)
-
-
-class _Right(NamedTuple):
-    """A right that a telling needs: the role that gives it, its verb, and the resource."""
-
-    role: str
-    verb: str
-    resource: str
-
-
-_CONDITION = _Right("gatekeeper-condition", "patch", "pods/status")
-_EVENT = _Right("gatekeeper-event", "create", "events")
 
 
 class PodVoice:
@@ -52,7 +39,7 @@ class PodVoice:
     async def held(self, why: str) -> None:
         """Tell that the gate has been shut for long, where Events were asked for."""
         if self._event:
-            await self._bounded("the Event GateHeld", _EVENT, lambda: self._make_event("GateHeld", why))
+            await self._bounded("the Event GateHeld", to_make_an_event, lambda: self._make_event("GateHeld", why))
 
     async def ended(self, verdict: Verdict) -> None:
         """Tell what became of the gate; an end by a signal is whoever sent it's to know."""
@@ -61,7 +48,9 @@ class PodVoice:
         reason, why = _REASONS.get(verdict.cause, "GateClosed"), story(verdict)
         tellings = [self._set(bool(verdict), reason, why)]
         if self._event and not verdict:
-            tellings.append(self._bounded("the Event GateClosed", _EVENT, lambda: self._make_event("GateClosed", why)))
+            tellings.append(
+                self._bounded("the Event GateClosed", to_make_an_event, lambda: self._make_event("GateClosed", why))
+            )
         await asyncio.gather(*tellings)
 
     def follow(self, missing: dict[str, str]) -> None:
@@ -91,7 +80,7 @@ class PodVoice:
     async def _set(self, ready: bool, reason: str, why: str) -> None:  # noqa: FBT001 - the condition's own value
         if self._condition:
             what = f"the condition {self._condition}"
-            await self._bounded(what, _CONDITION, lambda: self._patch(ready, reason, why))
+            await self._bounded(what, to_set_a_condition, lambda: self._patch(ready, reason, why))
 
     async def _patch(self, ready: bool, reason: str, why: str) -> None:  # noqa: FBT001 - as above
         client, own = self._client()
@@ -141,7 +130,7 @@ class PodVoice:
                 return None
             raise
 
-    async def _bounded(self, what: str, right: _Right, tell: Callable[[], Awaitable[None]]) -> None:
+    async def _bounded(self, what: str, right: Callable[[str], Right], tell: Callable[[], Awaitable[None]]) -> None:
         """Tell within the bound; whatever goes wrong is one line in the log."""
         try:
             async with asyncio.timeout(BOUND):
@@ -156,19 +145,13 @@ class PodVoice:
             self._logger.note(f"{what} was not told: {type(error).__name__}")
 
 
-def _advice(error: ApiError, right: _Right) -> str:
+def _advice(error: ApiError, right: Callable[[str], Right]) -> str:
     if error.status == _NOT_FOUND:
         return f"{error}: pass POD_NAME and POD_NAMESPACE (fieldRef metadata.name, metadata.namespace)"
     if error.status != _FORBIDDEN:
         return str(error)
-    account = _ACCOUNT.search(error.message)
     space = os.environ.get("POD_NAMESPACE") or access().namespace
-    who = f"{account[1]}:{account[2]}" if account else f"{space}:default"
-    return (
-        f"{error}; allow it by: kubectl create role {right.role} -n {space} --verb={right.verb} "
-        f"--resource={right.resource} && kubectl create rolebinding {right.role} -n {space} --role={right.role} "
-        f"--serviceaccount={who}"
-    )
+    return f"{error}; allow it by: {commands(right(space), error.message, (space, 'default'))}"
 
 
 def _now() -> str:

@@ -4,13 +4,22 @@ What every cluster has is known here, and asks nobody; all else is asked for and
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from gatekeeper.kube.access import Access
-from gatekeeper.kube.client import ApiError, Client
+from gatekeeper.kube.answers import ApiError
+from gatekeeper.kube.client import JSON, Client
 
-HELD = 10.0  # seconds: a definition may be made while we wait for it
+# Seconds: a definition may be made while we wait for it. Of one group little is asked; all of them are much.
+HELD_GROUP, HELD = 1.0, 5.0
+# All groups with their resources at once (api-concepts, "Aggregated discovery"); an older server answers with its list.
+_AGGREGATED = (
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
+    "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,"
+    "application/json"
+)
 _OURS = """
 /v1 pods pod po Pod
 /v1 services service svc Service
@@ -87,29 +96,62 @@ async def resource(client: Client, group: str | None, name: str) -> Resource | N
     """
     if found := known(group, name):
         return found
-    groups = (await _asked(client, "/apis") or {}).get("groups") or []
-    for each in groups:
-        if group in (None, each.get("name")):
-            preferred = (each.get("preferredVersion") or {}).get("groupVersion") or ""
-            others = [version.get("groupVersion") for version in each.get("versions") or []]
-            # A resource may not be there in the version that its group prefers.
-            for place in dict.fromkeys([preferred, *others]):
-                if place and (found := _among(await _asked(client, f"/apis/{place}"), place, name.lower())):
-                    return found
+    if group:
+        return await _of_group(client, await _asked(client, f"/apis/{group}", HELD_GROUP), name.lower())
+    whole = await _asked(client, "/apis", HELD, accept=_AGGREGATED)
+    if _record(whole).get("kind") == "APIGroupDiscoveryList":
+        return next((found for each in _records(whole, "items") if (found := _told(each, name.lower()))), None)
+    for each in _records(whole, "groups"):  # a server before Kubernetes 1.27
+        if found := await _of_group(client, each, name.lower()):
+            return found
     return None
 
 
-def _among(listed: Any, place: str, name: str) -> Resource | None:  # noqa: ANN401 - a document of the server
+async def _of_group(client: Client, group: object, name: str) -> Resource | None:
+    """Look in the versions of an APIGroup, its preferred one first: a resource may not be there in that one."""
+    versions = [_record(group).get("preferredVersion"), *_records(group, "versions")]
+    for place in dict.fromkeys(str(_record(each).get("groupVersion") or "") for each in versions):
+        if place and (found := _among(await _asked(client, f"/apis/{place}", HELD_GROUP), place, name)):
+            return found
+    return None
+
+
+def _among(listed: object, place: str, name: str) -> Resource | None:
+    """Return a resource of an APIResourceList (meta/v1)."""
     group, _, version = place.rpartition("/")
-    for each in (listed or {}).get("resources") or []:
+    for each in _records(listed, "resources"):
         plural, kind = str(each.get("name")), str(each.get("kind"))
-        words = (plural, each.get("singularName"), kind.lower(), *(each.get("shortNames") or ()))
-        if "/" not in plural and name in words:
+        if "/" not in plural and name in (plural, kind.lower(), *_words(each, "singularName", "shortNames")):
             return Resource(group, version, plural, bool(each.get("namespaced")), kind)
     return None
 
 
-async def _asked(client: Client, path: str) -> Any:  # noqa: ANN401 - a document of the server
+def _told(group: Mapping[str, Any], name: str) -> Resource | None:
+    """Return a resource of an APIGroupDiscovery (apidiscovery.k8s.io/v2), whose preferred version is the first."""
+    its_name = str(_record(group.get("metadata")).get("name") or "")
+    for version in _records(group, "versions"):
+        for each in _records(version, "resources"):
+            plural, kind = str(each.get("resource")), str(_record(each.get("responseKind")).get("kind"))
+            if name in (plural, kind.lower(), *_words(each, "singularResource", "shortNames")):
+                return Resource(its_name, str(version.get("version")), plural, each.get("scope") == "Namespaced", kind)
+    return None
+
+
+def _words(each: Mapping[str, Any], one: str, several: str) -> list[object]:
+    short = each.get(several)
+    return [each.get(one), *(short if isinstance(short, list) else [])]
+
+
+def _record(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _records(value: object, key: str) -> list[Mapping[str, Any]]:
+    listed = _record(value).get(key)
+    return [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
+
+
+async def _asked(client: Client, path: str, held: float, accept: str = JSON) -> Any:  # noqa: ANN401 - a document
     """Return a document; None where it is not there, or its group's own server is not (503), which hides no other."""
     loop = asyncio.get_running_loop()
     answers = _answers.setdefault(loop, {})
@@ -117,10 +159,10 @@ async def _asked(client: Client, path: str) -> Any:  # noqa: ANN401 - a document
     if loop.time() < until:
         return answer
     try:
-        answer = await client.get(path)
+        answer = await client.get(path, accept=accept)
     except ApiError as error:
         if path == "/apis" or error.status not in (404, 503):
             raise
         answer = None
-    answers[client.access, path] = (loop.time() + HELD, answer)
+    answers[client.access, path] = (loop.time() + held, answer)
     return answer

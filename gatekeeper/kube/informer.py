@@ -11,58 +11,49 @@ after its time, for a connection may be dead without a word.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from random import uniform
-from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+from gatekeeper.kube import parts
 from gatekeeper.kube.access import Access
-from gatekeeper.kube.client import ApiError, Client, Object
+from gatekeeper.kube.answers import GONE, ApiError, Object
+from gatekeeper.kube.client import Client
+from gatekeeper.kube.pauses import PAUSES, Pauses, Rests, jittered
 from gatekeeper.model import Outcome, Reason, waiting
 from gatekeeper.probes._miss import MissError
 
-_GONE = 410
+_BAD = 400  # a version may be of another server's history, which stands there now
 _BROKEN = (Reason.CLOSED, Reason.RESET)
 _NO_WATCH = (403, 405)  # a Role may allow to list and not to watch; some resources cannot be watched
 
 
-class Pauses(NamedTuple):
-    """Times in seconds; all but the limits are jittered."""
-
-    shortest: float = 0.05  # after the first failure; doubled by each that follows
-    longest: float = 5.0
-    settled: float = 5.0  # a watch that held for so long makes the failures before it forgotten
-    poll: float = 1.5  # between two lists where watching is not allowed
-    refused: float = 2.0  # at least, where permission is denied or there is no such resource
-    asked: float = 60.0  # at most, where a server names the time
-    watch: float = 120.0  # that a watch is asked to last
-    late: float = 10.0  # that it may last beyond, and that the head of an answer may take
-    list: float = 60.0  # that a list may take in all
-
-
-PAUSES = Pauses()
-Key = tuple[Access, str, str, str, Pauses]
+Keep = Callable[[Object], Object]
+Key = tuple[Access, str, str, str, Pauses, Keep]
 
 
 class Informer:
     """The objects of one list, by namespace and name, as they are now.
 
-    ``synced`` says that they have been listed; ``trouble`` is what the last request failed with, None where it did not.
-    While there is trouble the objects are those of before. ``version`` grows with every change of any of these.
+    ``synced`` says that they have been listed; ``trouble`` is what the last request failed with, None where it did not,
+    and ``refusal`` what the server last said no with. While there is trouble the objects are those of before.
+    ``version`` grows with every change of any of these.
     """
 
-    def __init__(self, access: Access, path: str, label_selector: str, field_selector: str, pauses: Pauses) -> None:
+    def __init__(
+        self, access: Access, path: str, label_selector: str, field_selector: str, pauses: Pauses, keep: Keep
+    ) -> None:
         """Take what to look at; nothing is asked before somebody holds it."""
         self.objects: dict[tuple[str, str], Object] = {}
         self.synced = False
         self.trouble: Outcome | None = None
+        self.refusal: ApiError | None = None
         self.version = 0
-        self._client, self._path, self._pauses = Client(access), path, pauses
+        self._client, self._path, self._pauses, self._keep = Client(access), path, pauses, keep
         selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
         self._query = {key: text for key, text in selectors.items() if text}
         self._holders = 0
         self._task: asyncio.Task[None] | None = None
         self._tick = asyncio.Event()
-        self._since, self._failures = "", 0
+        self._since, self._rests = "", Rests(pauses)
         self._forget: Callable[[], object] = lambda: None
 
     def acquire(self) -> None:
@@ -114,19 +105,23 @@ class Informer:
     async def _run(self) -> None:
         while True:
             try:
-                await self._once()
+                pause = await self._once()
             except ApiError as error:
-                if error.status == _GONE:
+                if error.status in (GONE, _BAD):
                     self._since = ""
-                else:
+                if error.status != GONE:
+                    self.refusal = error
                     self._fail(error.outcome)
-                await self._rest(error)
+                pause = self._rests.after_failure(error.status, error.retry_after)
             except MissError as miss:
+                if miss.outcome.reason is Reason.UNWANTED_ANSWER:
+                    self._since = ""  # an event that cannot be read would come again: a list tells what it told
                 self._fail(miss.outcome)
-                await self._rest(None)
+                pause = self._rests.after_failure()
+            await asyncio.sleep(pause)
 
-    async def _once(self) -> None:
-        """List where nothing is known to go on from, watch until the watch ends; raises what goes wrong."""
+    async def _once(self) -> float:
+        """List where nothing is known to go on from, watch until the watch ends; return how long to rest then."""
         if not self._since:
             await self._list()
         began = self._now()
@@ -136,28 +131,27 @@ class Informer:
             if error.status not in _NO_WATCH:
                 raise
             self._since = ""  # the next list is the next look
-            await asyncio.sleep(self._jittered(self._pauses.poll))
-            return
+            return self._rests.after_list()
         finally:
-            if self._now() - began >= self._pauses.settled:
-                self._failures = 0
-        if self._failures or self._now() - began < self._pauses.settled:  # a server that hangs up each time
-            await self._rest(None)
+            held = self._now() - began >= self._pauses.settled
+            if held:
+                self._rests.forget()
+        return 0.0 if held else self._rests.after_failure()  # for a server that hangs up each time
 
     async def _list(self) -> None:
         try:
             async with asyncio.timeout(self._pauses.list):
-                whole = await self._client.list(self._path, self._query)
+                listed = await self._client.list(self._path, self._query, self._keep)
         except TimeoutError:
             raise MissError(waiting(Reason.TIMED_OUT, f"listing {self._path}")) from None
-        self.objects = {_key(each): each for each in whole["items"]}
-        self._since = str(whole["metadata"].get("resourceVersion") or "")
+        self.objects = {_key(each): each for each in listed["items"]}
+        self._since = str(listed["metadata"].get("resourceVersion") or "")
         self.synced, self.trouble = True, None
         self._changed()
 
     async def _watch(self) -> None:
         pauses = self._pauses
-        lasts = max(round(self._jittered(pauses.watch)), 1)
+        lasts = max(round(jittered(pauses.watch)), 1)
         asked = {"allowWatchBookmarks": "true", "timeoutSeconds": str(lasts)}
         if self._since:
             asked["resourceVersion"] = self._since
@@ -186,10 +180,10 @@ class Informer:
                 raise
 
     def _take(self, kind: str, thing: Object) -> None:
-        about = thing.get("metadata") or {}
+        about = thing["metadata"]
         self._since = str(about.get("resourceVersion") or self._since)
         if kind in ("ADDED", "MODIFIED"):
-            self.objects[_key(thing)] = thing
+            self.objects[_key(thing)] = self._keep(thing)
         elif kind == "DELETED":
             with suppress(KeyError):
                 held = self.objects[_key(thing)]
@@ -205,20 +199,6 @@ class Informer:
         if not same:
             self._changed()
 
-    async def _rest(self, error: ApiError | None) -> None:
-        pauses = self._pauses
-        pause = min(pauses.shortest * 2 ** min(self._failures, 16), pauses.longest)
-        self._failures += 1
-        if error and error.status in (401, 403, 404):
-            pause = max(pause, pauses.refused)
-        pause = self._jittered(pause)
-        if error and error.retry_after is not None:
-            pause = max(pause, min(error.retry_after, pauses.asked) * uniform(1, 1.2))  # noqa: S311 - no secret
-        await asyncio.sleep(pause)
-
-    def _jittered(self, seconds: float) -> float:
-        return seconds * uniform(0.7, 1.3)  # noqa: S311 - no secret
-
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
@@ -228,25 +208,32 @@ _shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Key, Informer]] = Wea
 
 
 def informer(
-    access: Access, path: str, label_selector: str = "", field_selector: str = "", pauses: Pauses = PAUSES
+    access: Access,
+    path: str,
+    label_selector: str = "",
+    field_selector: str = "",
+    *,
+    keep: Keep = parts.whole,
+    pauses: Pauses = PAUSES,
 ) -> Informer:
     """Return the informer of the running loop for a list; who asks for the same is given the same.
 
-    ``path`` is that of a list, as ``/apis/apps/v1/namespaces/shop/deployments``. To be held while it is used.
+    ``path`` is that of a list, as ``/apis/apps/v1/namespaces/shop/deployments``; ``keep`` returns what is kept of an
+    object. To be held while it is used.
     """
     shared = _shared.setdefault(asyncio.get_running_loop(), {})
-    key = (access, path, label_selector, field_selector, pauses)
+    key = (access, path, label_selector, field_selector, pauses, keep)
     if key not in shared:
-        made = Informer(access, path, label_selector, field_selector, pauses)
+        made = Informer(access, path, label_selector, field_selector, pauses, keep)
         made._forget = lambda: shared.pop(key, None)  # noqa: SLF001 - of this module
         shared[key] = made
     return shared[key]
 
 
 def _key(thing: Object) -> tuple[str, str]:
-    about = thing.get("metadata") or {}
-    return str(about.get("namespace") or ""), str(about.get("name") or "")
+    about = thing["metadata"]
+    return str(about.get("namespace") or ""), about["name"]
 
 
 def _uid(thing: Object) -> object:
-    return (thing.get("metadata") or {}).get("uid")
+    return thing["metadata"].get("uid")

@@ -58,7 +58,8 @@ def own_object(mounted: str = MOUNTED) -> Mapping[str, Any] | str:
 
 async def _asked(mounted: str) -> Mapping[str, Any]:
     from gatekeeper.kube.access import in_cluster  # noqa: PLC0415 - as above
-    from gatekeeper.kube.client import ApiError, Client  # noqa: PLC0415 - as above
+    from gatekeeper.kube.answers import ApiError  # noqa: PLC0415 - as above
+    from gatekeeper.kube.client import Client  # noqa: PLC0415 - as above
     from gatekeeper.kube.refusal import explained  # noqa: PLC0415 - as above
     from gatekeeper.probes._miss import MissError  # noqa: PLC0415 - as above
 
@@ -69,4 +70,4 @@ async def _asked(mounted: str) -> Mapping[str, Any]:
             return await Client(way).get(own.path)
         except ApiError as error:
             right = Right("", "pods", own.namespace, own.name, verbs=("get",))
-            raise MissError(await explained(error.outcome, f"pod/{own.name}", right, way)) from None
+            raise MissError(explained(error.outcome, f"pod/{own.name}", right, error)) from None

@@ -4,6 +4,7 @@ Pure: is given objects as the API returns them and looks at nothing else. Where 
 that does not open a gate too early counts: nothing of what should be running is not "all of it runs".
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -165,8 +166,10 @@ def all_of(outcomes: Mapping[str, Outcome], need: int | None) -> Outcome:
     hopeless = [(name, each) for name, each in outcomes.items() if each.state is State.FAILED]
     if need is None and hopeless:
         name, outcome = hopeless[0]
-        return outcome._replace(detail=f"{name} {outcome.detail}")
-    why = next((f": {name} {each.detail}" for name, each in outcomes.items() if each.state is not State.READY), "")
+        return outcome._replace(detail=f"{_name(name)} {outcome.detail}")
+    why = next(
+        (f": {_name(name)} {each.detail}" for name, each in outcomes.items() if each.state is not State.READY), ""
+    )
     reason = Reason.STARTING if outcomes else Reason.NOT_FOUND
     return waiting(reason, f"{len(there)} of {wanted} ready{why}", gone=not outcomes)
 
@@ -216,6 +219,11 @@ def _why(found: Object) -> str:
 def _word(text: object) -> str:
     """Return a word of the API as it is; a message may hold anything, and is never shown."""
     return text if isinstance(text, str) and text.isascii() and text.isalnum() and len(text) < 64 else ""  # noqa: PLR2004 - a word
+
+
+def _name(text: str) -> str:
+    """Return a name as it is, where it can be one: others would break a line, or a terminal."""
+    return text if re.fullmatch(r"[A-Za-z0-9._:-]{1,253}", text) else "one of an odd name"
 
 
 def _of(thing: object, key: str) -> Mapping[str, Any]:

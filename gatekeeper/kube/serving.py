@@ -9,7 +9,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from gatekeeper.kube.access import Access
-from gatekeeper.kube.client import ApiError, Client
+from gatekeeper.kube.answers import ApiError
+from gatekeeper.kube.client import Client
 from gatekeeper.kube.endpoints import endpoints, standing
 from gatekeeper.kube.informer import Informer
 from gatekeeper.kube.own import own_pod
@@ -69,7 +70,7 @@ class Serving:
             await news.settled()
         self.signal.seen = news.version
         if news.trouble:
-            raise MissError(await explained(news.trouble, self._shown, right_to_slices(place), way))
+            raise MissError(explained(news.trouble, self._shown, right_to_slices(place), news.refusal))
         if not news.objects:
             return waiting(Reason.NOT_FOUND, f"{self._shown} in {place} (it has no EndpointSlice)", gone=True)
         found = endpoints(news.objects.values(), self._port)
@@ -125,7 +126,7 @@ class Serving:
                 return await Client(way).get(f"/api/v1/namespaces/{place}/services/{self._name}")
         except ApiError as error:
             right = right_to_service(place, self._name)
-            raise MissError(await explained(error.outcome, self._shown, right, way)) from None
+            raise MissError(explained(error.outcome, self._shown, right, error)) from None
 
     def close(self) -> None:
         """Let go of the watch."""

@@ -16,4 +16,4 @@ def slices(way: Access, namespace: str, name: str) -> Informer:
 
 def right_to_slices(namespace: str) -> Right:
     """Return what must be granted: the names of slices are made up, so that none can be named."""
-    return Right(_SLICES.group, _SLICES.plural, namespace, verbs=("list", "watch"))
+    return Right(_SLICES.group, _SLICES.plural, namespace)

@@ -11,6 +11,13 @@ from gatekeeper.values import BadValueError, quoted
 TARGETS = "k8s://job/migrate, k8s://shop/deployment/web or k8s://pods?selector=app=db"
 _WORD = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9])?", re.ASCII)  # RBAC objects have colons
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+_KEY = rf"(?:[a-z0-9](?:[a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_LABEL}"
+_VALUES = rf"\(\s*(?:{_LABEL})?(?:\s*,\s*(?:{_LABEL})?)*\s*\)"
+# What kubectl takes behind -l (api-concepts of labels, "Label selectors"; apimachinery, labels.Parse).
+_WANTED = rf"\s*(?:==?|!=)\s*(?:{_LABEL})?|\s*[<>]\s*-?[0-9]+|\s+(?:in|notin)\s*{_VALUES}"
+_TERM = rf"\s*(?:!\s*{_KEY}|{_KEY}(?:{_WANTED})?)\s*"
+_SELECTOR = re.compile(rf"{_TERM}(?:,{_TERM})*", re.ASCII)
 _CONDITION = re.compile(r"([A-Za-z0-9][A-Za-z0-9._/-]*)(?:=(True|False|Unknown))?", re.ASCII)
 
 
@@ -45,7 +52,9 @@ def object_of(rest: str) -> Mapping[str, Any]:
     if namespace is not None and not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", namespace):
         message = f"{quoted(namespace)} is no namespace: lower-case letters, digits and -"
         raise BadValueError(message)
-    if not selector.isprintable() or len(selector) > 2000:  # noqa: PLR2004 - a URL's worth
-        message = "has a selector that is none: write LABELS as kubectl has them, app=db,tier!=web"
+    if selector and (len(selector) > 2000 or not _SELECTOR.fullmatch(selector)):  # noqa: PLR2004 - a URL's worth
+        message = (
+            f"{quoted(selector)} is no selector: write LABELS as kubectl has them, app=db,tier!=web or app in (a,b)"
+        )
         raise BadValueError(message)
     return {"namespace": namespace, "word": word, "group": group or None, "name": name, "selector": selector}

@@ -8,11 +8,11 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
-from gatekeeper.kube import endpoints, ready, rights
+from gatekeeper.kube import endpoints, parts, ready, rights
 from gatekeeper.kube.discovery import Resource, known
-from gatekeeper.model import Outcome, Reason, Signal, failed, waiting
+from gatekeeper.model import Outcome, Reason, Signal, State, failed, waiting
 from gatekeeper.model import ready as found_ready
 from gatekeeper.probes._aside import aside
 from gatekeeper.probes._informed import Informed
@@ -25,6 +25,7 @@ from gatekeeper.values import not_empty, one_of, whole
 
 if TYPE_CHECKING:
     from gatekeeper.kube.access import Access
+    from gatekeeper.kube.informer import Informer
     from gatekeeper.probes._json import Assertion
 
 _MOST = 1_000_000
@@ -54,6 +55,7 @@ class K8s:
     context: str | None = option(not_empty, "a context of the kubeconfig", unset="the current one")
     kubeconfig: str | None = option(file_path, "a kubeconfig file", local=True, unset="KUBECONFIG, ~/.kube/config")
     watches: list[Informed] = dataclasses.field(default_factory=list, compare=False, repr=False)
+    places: "list[_Place]" = dataclasses.field(default_factory=list, compare=False, repr=False)
 
     @classmethod
     def parse(cls, target: str, options: Options) -> Self:
@@ -73,7 +75,8 @@ class K8s:
         kind = known(self.group, self.word)
         if kind is not None:
             return (self._right(kind, namespace),)
-        return (rights.Right(self.group, self.word, self.namespace or namespace, self.name),) if self.group else None
+        place = self.namespace or namespace
+        return (rights.Right(self.group, self.word, place, self.name, guessed=True),) if self.group else None
 
     async def attempt(self) -> Outcome:
         """Look once at what the shared watch knows."""
@@ -89,42 +92,47 @@ class K8s:
         return self.watches[0]
 
     async def _looked(self) -> Outcome:
+        watch = self.watches[0] if self.watches else Informed()
+        try:
+            place = self.places[0] if watch.take_news() else await self._place()
+            self.places[:] = [place]
+            watch.hold(place.news)
+            await place.news.settled()
+            watch.seen = place.news.version
+            if place.news.trouble:
+                raise MissError(self._explained(place.news.trouble, place))
+            named = sorted((key, each) for key, each in place.news.objects.items() if self._is_meant(place, *key))
+            return await self._judged(place.kind, named, place.way)
+        finally:
+            if not self.watches:
+                watch.close()
+
+    async def _place(self) -> "_Place":
+        """Return where the object is looked for, by what the files and the server say now."""
         from gatekeeper.kube.access import access  # noqa: PLC0415 - what a declaration does not need
         from gatekeeper.kube.informer import informer  # noqa: PLC0415 - as above
-        from gatekeeper.kube.refusal import explained  # noqa: PLC0415 - as above
         from gatekeeper.kube.slices import slices  # noqa: PLC0415 - as above
 
         way = await aside("reading how to reach the API", lambda: access(self.kubeconfig, self.context))
         kind = await self._resource(way)
         namespace = (self.namespace or way.namespace) if kind.namespaced else ""
-        if kind.plural == "services" and not kind.group:
-            news = slices(way, namespace, self.name)
-        else:
-            field = f"metadata.name={self.name}" if self.name else ""
-            news = informer(way, kind.path(namespace), self.selector, field)
-        watch = self.watches[0] if self.watches else Informed()
-        try:
-            watch.hold(news)
-            await news.settled()
-            watch.seen = news.version
-            if news.trouble:
-                right = self._right(kind, way.namespace)
-                raise MissError(await explained(news.trouble, self._shown, right, way))
-            # A server that does not heed the selector of a name must not have another object stand for it.
-            named = sorted((key, each) for key, each in news.objects.items() if self._is_meant(kind, key[1]))
-            return await self._judged(kind, named, way)
-        finally:
-            if not self.watches:
-                watch.close()
+        if _full(kind) == "services":
+            return _Place(way, kind, namespace, slices(way, namespace, self.name))
+        field = f"metadata.name={self.name}" if self.name else ""
+        keep = parts.standing if self.selector and not self.json else parts.whole
+        return _Place(way, kind, namespace, informer(way, kind.path(namespace), self.selector, field, keep=keep))
 
     async def _resource(self, way: "Access") -> Resource:
-        from gatekeeper.kube.client import ApiError, Client  # noqa: PLC0415 - as above
+        from gatekeeper.kube.answers import ApiError  # noqa: PLC0415 - as above
+        from gatekeeper.kube.client import Client  # noqa: PLC0415 - as above
         from gatekeeper.kube.discovery import resource  # noqa: PLC0415 - as above
 
         try:
             kind = known(self.group, self.word) or await resource(Client(way), self.group, self.word)
         except ApiError as error:
-            raise MissError(error.outcome) from None
+            refused = error.outcome.state is State.FAILED
+            why = " when asked for its resources: the ClusterRole system:discovery allows that" if refused else ""
+            raise MissError(error.outcome._replace(detail=f"{error}{why}")) from None
         if kind is None:
             what = f"{way.where or way.url.place} (no resource {self._full} yet: no definition is installed)"
             raise MissError(waiting(Reason.NOT_FOUND, what, gone=True))
@@ -132,13 +140,14 @@ class K8s:
             raise MissError(failed(Reason.NOT_FOUND, f"{self._full} is of no namespace: leave {self.namespace}/ out"))
         return kind
 
-    def _is_meant(self, kind: Resource, name: str) -> bool:
-        return not self.name or name == self.name or _full(kind) == "services"
+    def _is_meant(self, place: "_Place", namespace: str, name: str) -> bool:
+        """Tell whether an object is asked for: a server that heeds no selector has no other one stand for it."""
+        return namespace == place.namespace and (name == self.name or not self.name or _full(place.kind) == "services")
 
     async def _judged(
         self, kind: Resource, objects: Sequence[tuple[tuple[str, str], Mapping[str, Any]]], way: "Access"
     ) -> Outcome:
-        if kind.plural == "services" and not kind.group:
+        if _full(kind) == "services":
             return self._service([each for _, each in objects])
         outcomes = {name: await self._object(kind, each) for (_, name), each in objects}
         if not outcomes and self.absent != "wait":
@@ -174,13 +183,18 @@ class K8s:
         found = endpoints.endpoints(slices, self.port)
         return _told(endpoints.standing(found, self.need or 1, own_pod().name), self._shown)
 
+    def _explained(self, trouble: Outcome, place: "_Place") -> Outcome:
+        from gatekeeper.kube.refusal import explained  # noqa: PLC0415 - as above
+
+        return explained(trouble, self._shown, self._right(place.kind, place.way.namespace), place.news.refusal)
+
     def _right(self, kind: Resource, namespace: str) -> rights.Right:
         place = (self.namespace or namespace) if kind.namespaced else ""
-        if kind.plural == "services" and not kind.group:
+        if _full(kind) == "services":
             from gatekeeper.kube.slices import right_to_slices  # noqa: PLC0415 - as above
 
             return right_to_slices(place)
-        return rights.Right(kind.group, kind.plural, place, self.name, verbs=("list", "watch"))
+        return rights.Right(kind.group, kind.plural, place, self.name)
 
     def _clashes(self) -> list[tuple[str, str]]:
         """Return what can be known to be wrong without a cluster."""
@@ -213,6 +227,15 @@ class K8s:
     def _shown(self) -> str:
         place = f"{self.namespace}/" if self.namespace else ""
         return f"{place}{self._full}/{self.name}" if self.name else f"{place}{self._full} with {self.selector}"
+
+
+class _Place(NamedTuple):
+    """Where an object is looked for: the way to its server, what its resource is called there, and what is in it."""
+
+    way: "Access"
+    kind: Resource
+    namespace: str
+    news: "Informer"
 
 
 def _told(outcome: Outcome, of: str) -> Outcome:

@@ -254,6 +254,10 @@ def test_an_unknown_definition_is_waited_for(server: ApiServer) -> None:
         ("k8s://job", "names no object"),
         ("k8s://a/b/c/d", "names no object"),
         ("k8s://pods?labels=a", "takes ?selector=LABELS"),
+        ("k8s://pods?selector=app=db=", "'app=db=' is no selector: write LABELS"),
+        ("k8s://pods?selector=app,", "is no selector"),
+        ("'k8s://pods?selector=app in a'", "is no selector"),
+        ("k8s://pods?selector=-a=b", "is no selector"),
         ("k8s://Shop!/job/a", "is no namespace"),
         ("k8s://shop/node/a", "is of no namespace"),
         ("k8s://cronjob/a", "is not known: say it by condition=TYPE or json=EXPRESSION"),
@@ -269,6 +273,25 @@ def test_a_bad_declaration_says_what_would_be_right(line: str, message: str) -> 
     """Nothing is asked of a cluster that cannot be meant."""
     with pytest.raises(BadDeclarationError, match=message.replace("?", r"\?")):
         planned(line)
+
+
+@pytest.mark.parametrize(
+    ("selector", "there"),
+    [
+        ("app=db,tier!=web", True),
+        ("app==db", True),
+        ("app in (db, web),!gone", True),
+        ("app notin (db)", False),
+        ("gone", False),
+        ("example.com/part=", False),
+        ("app", True),
+    ],
+)
+def test_a_selector_means_what_it_means_to_kubectl(server: ApiServer, selector: str, *, there: bool) -> None:
+    """Whatever kubectl takes reaches the server as it is."""
+    server.put(pod("db-0", up=True, app="db"))
+    assert once(f"'k8s://pods?selector={selector}'").state is (State.READY if there else State.WAITING)
+    assert server.asked("list")[0].query["labelSelector"] == selector
 
 
 def test_without_a_cluster_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

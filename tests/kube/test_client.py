@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from kube.apiserver import ApiServer, Rule, wait_for
 
+from gatekeeper.kube import answers
 from gatekeeper.kube import client as client_module
 from gatekeeper.kube.access import Access, in_cluster
-from gatekeeper.kube.client import ApiError, Client
+from gatekeeper.kube.answers import ApiError
+from gatekeeper.kube.client import Client
 from gatekeeper.model import Reason, State
 from gatekeeper.probes._miss import MissError
 
@@ -179,7 +181,7 @@ def test_a_bad_answer_is_a_miss(server: ApiServer, client: Client, trick: str, r
 
 def test_an_answer_has_an_end(server: ApiServer, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that is too long is not read to its end."""
-    monkeypatch.setattr(client_module, "MOST_BODY", 100_000)
+    monkeypatch.setattr(answers, "MOST_BODY", 100_000)
     server.misbehave("huge", size=200_000)
     assert "longer than 100000" in miss_of(client.list(PODS)).outcome.detail
 
@@ -249,7 +251,7 @@ def test_a_bad_event_is_a_miss(
     detail: str,
 ) -> None:
     """An event that is none, or too long, ends the watch with an outcome."""
-    monkeypatch.setattr(client_module, "MOST_EVENT", 100_000)
+    monkeypatch.setattr(answers, "MOST_EVENT", 100_000)
     server.misbehave(trick, **options)
     assert detail in miss_of(first_event(client)).outcome.detail
 

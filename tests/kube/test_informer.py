@@ -12,7 +12,8 @@ from kube.apiserver import ApiServer, Rule, wait_for
 from gatekeeper.kube.access import Access, in_cluster
 from gatekeeper.kube.client import Client
 from gatekeeper.kube.discovery import resource
-from gatekeeper.kube.informer import Informer, Pauses, informer
+from gatekeeper.kube.informer import Informer, informer
+from gatekeeper.kube.pauses import Pauses
 from gatekeeper.model import Reason
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -94,7 +95,7 @@ def test_changes_are_followed(server: ApiServer, way: Access) -> None:
         ("eof", {}, 1),
         ("reset_line", {}, 1),
         ("half_line", {}, 1),
-        ("garbage_line", {}, 1),
+        ("garbage_line", {}, 2),
         ("status", {"code": 410, "reason": "Expired"}, 2),
         ("status", {"code": 500}, 1),
         ("status", {"code": 503}, 1),

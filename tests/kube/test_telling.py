@@ -118,9 +118,9 @@ def test_a_missing_right_is_told_with_the_commands_that_give_it(server: ApiServe
     run = gatekeeper(environ, "wait", f"--pod-condition={TYPE}", "file:///", "--", "echo", "started")
     assert (run.returncode, run.stdout) == (0, "started\n")
     (line,) = told(run)
-    assert "kubectl create role gatekeeper-condition -n shop --verb=patch --resource=pods/status" in line
-    assert "kubectl create rolebinding gatekeeper-condition -n shop --role=gatekeeper-condition" in line
-    assert line.endswith("--serviceaccount=shop:web")
+    assert "kubectl create role gatekeeper-pods-status --verb=patch --resource=pods/status -n shop" in line
+    assert "kubectl create rolebinding gatekeeper-pods-status --role=gatekeeper-pods-status" in line
+    assert line.endswith("--serviceaccount=shop:web -n shop")
     assert "of-web" not in run.stderr
 
 
