@@ -233,4 +233,4 @@ def _of(thing: object, key: str) -> Mapping[str, Any]:
 
 def _number(thing: Object, key: str, default: int = 0) -> int:
     value = thing.get(key, default)
-    return value if isinstance(value, int) else default
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else default

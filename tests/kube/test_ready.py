@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from gatekeeper.kube.ready import all_of, condition, has_key, standing
+from gatekeeper.kube import parts
+from gatekeeper.kube.ready import TELLS, all_of, condition, has_key, standing
 from gatekeeper.model import Outcome, Reason, State, failed, ready, waiting
 
 Object = dict[str, Any]
@@ -27,76 +28,76 @@ DAEMONS = {"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberAvai
 LATE = {"conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]}
 
 
-@pytest.mark.parametrize(
-    ("resource", "thing", "detail"),
-    [
-        ("deployments.apps", of({"replicas": 3}, ROLLED), None),
-        ("deployments.apps", of({}, {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}), None),
-        ("deployments.apps", of({"replicas": 3}, ROLLED | {"observedGeneration": 1}), "has not seen its last change"),
-        ("deployments.apps", {"metadata": {"generation": 1}, "spec": {}}, "has not seen its last change"),
-        ("deployments.apps", of({"replicas": 3}, ROLLED | {"updatedReplicas": 2}), "2 of 3 updated"),
-        ("deployments.apps", of({"replicas": 3}, ROLLED | {"replicas": 4}), "1 of an earlier generation left"),
-        ("deployments.apps", of({"replicas": 3}, ROLLED | {"availableReplicas": 2}), "2 of 3 available"),
-        ("deployments.apps", of({"replicas": 3}, ROLLED | {"availableReplicas": 2} | LATE), "ProgressDeadlineExceeded"),
-        ("deployments.apps", of({"replicas": 0}, {}), "is scaled to 0"),
-        ("statefulsets.apps", of({"replicas": 3}, SET), None),
-        ("statefulsets.apps", of({"replicas": 3}, SET | {"updatedReplicas": 0}), None),
-        ("statefulsets.apps", of({"replicas": 3}, SET | {"readyReplicas": 2}), "2 of 3 available"),
-        (
-            "statefulsets.apps",
-            of({"replicas": 3}, SET | {"currentRevision": "a", "updatedReplicas": 1}),
-            "1 of 3 updated",
+CASES: list[tuple[str, Object, str | None]] = [
+    ("deployments.apps", of({"replicas": 3}, ROLLED), None),
+    ("deployments.apps", of({}, {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}), None),
+    ("deployments.apps", of({"replicas": 3}, ROLLED | {"observedGeneration": 1}), "has not seen its last change"),
+    ("deployments.apps", {"metadata": {"generation": 1}, "spec": {}}, "has not seen its last change"),
+    ("deployments.apps", of({"replicas": 3}, ROLLED | {"updatedReplicas": 2}), "2 of 3 updated"),
+    ("deployments.apps", of({"replicas": 3}, ROLLED | {"replicas": 4}), "1 of an earlier generation left"),
+    ("deployments.apps", of({"replicas": 3}, ROLLED | {"availableReplicas": 2}), "2 of 3 available"),
+    ("deployments.apps", of({"replicas": 3}, ROLLED | {"availableReplicas": 2} | LATE), "ProgressDeadlineExceeded"),
+    ("deployments.apps", of({"replicas": 0}, {}), "is scaled to 0"),
+    ("statefulsets.apps", of({"replicas": 3}, SET), None),
+    ("statefulsets.apps", of({"replicas": 3}, SET | {"updatedReplicas": 0}), None),
+    ("statefulsets.apps", of({"replicas": 3}, SET | {"readyReplicas": 2}), "2 of 3 available"),
+    (
+        "statefulsets.apps",
+        of({"replicas": 3}, SET | {"currentRevision": "a", "updatedReplicas": 1}),
+        "1 of 3 updated",
+    ),
+    (
+        "statefulsets.apps",
+        of(
+            {"replicas": 3, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}},
+            SET | {"currentRevision": "a", "updatedReplicas": 1},
         ),
-        (
-            "statefulsets.apps",
-            of(
-                {"replicas": 3, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}},
-                SET | {"currentRevision": "a", "updatedReplicas": 1},
-            ),
-            None,
-        ),
-        (
-            "statefulsets.apps",
-            of({"replicas": 3, "updateStrategy": {"type": "OnDelete"}}, SET | {"currentRevision": "a"}),
-            None,
-        ),
-        (
-            "statefulsets.apps",
-            of({"replicas": 3, "minReadySeconds": 9}, SET | {"availableReplicas": 1}),
-            "1 of 3 available",
-        ),
-        ("statefulsets.apps", of({"replicas": 3}, SET | {"observedGeneration": 1}), "has not seen its last change"),
-        ("statefulsets.apps", of({"replicas": 0}, {}), "is scaled to 0"),
-        ("daemonsets.apps", of({}, DAEMONS), None),
-        ("daemonsets.apps", of({}, DAEMONS | {"updatedNumberScheduled": 1}), "1 of 2 updated"),
-        ("daemonsets.apps", of({}, DAEMONS | {"numberAvailable": 1}), "1 of 2 available"),
-        ("daemonsets.apps", of({}, DAEMONS | {"observedGeneration": 1}), "has not seen its last change"),
-        ("daemonsets.apps", of({}, {}), "no node is to run it"),
-        (
-            "daemonsets.apps",
-            of({"updateStrategy": {"type": "OnDelete"}}, DAEMONS | {"updatedNumberScheduled": 0}),
-            None,
-        ),
-        ("replicasets.apps", of({"replicas": 2}, {"availableReplicas": 2}), None),
-        ("replicasets.apps", of({"replicas": 2}, {"availableReplicas": 1}), "1 of 2 available"),
-        ("replicationcontrollers", of({"replicas": 0}, {}), "is scaled to 0"),
-        ("jobs.batch", of({"suspend": True}, {}), "is suspended"),
-        ("jobs.batch", of({}, {"active": 1, "failed": 2}), "is not complete (1 active, 2 failed)"),
-        ("jobs.batch", of({}, conditions(FailureTarget="True")), "is not complete"),
-        ("jobs.batch", of({}, conditions(Complete="False")), "is not complete"),
-        ("pods", of({}, {"phase": "Failed"} | conditions(Ready="False")), "has ended (Failed)"),
-        ("pods", of({}, {"phase": "Pending"}), "has no condition Ready yet"),
-        ("persistentvolumeclaims", of({}, {"phase": "Bound"}), None),
-        ("persistentvolumeclaims", of({}, {"phase": "Pending"}), "is Pending"),
-        ("persistentvolumeclaims", of({}, {}), "is not bound yet"),
-        ("customresourcedefinitions.apiextensions.k8s.io", of({}, conditions(Established="True")), None),
-        ("customresourcedefinitions.apiextensions.k8s.io", of({}, conditions(Established="False")), "is False"),
-        ("namespaces", of({}, {"phase": "Active"}), None),
-        ("namespaces", of({}, {"phase": "Terminating"}), "is Terminating"),
-        ("nodes", of({}, conditions(Ready="True")), None),
-        ("nodes", of({}, conditions(Ready="Unknown")), "is Unknown"),
-    ],
-)
+        None,
+    ),
+    (
+        "statefulsets.apps",
+        of({"replicas": 3, "updateStrategy": {"type": "OnDelete"}}, SET | {"currentRevision": "a"}),
+        None,
+    ),
+    (
+        "statefulsets.apps",
+        of({"replicas": 3, "minReadySeconds": 9}, SET | {"availableReplicas": 1}),
+        "1 of 3 available",
+    ),
+    ("statefulsets.apps", of({"replicas": 3}, SET | {"observedGeneration": 1}), "has not seen its last change"),
+    ("statefulsets.apps", of({"replicas": 0}, {}), "is scaled to 0"),
+    ("daemonsets.apps", of({}, DAEMONS), None),
+    ("daemonsets.apps", of({}, DAEMONS | {"updatedNumberScheduled": 1}), "1 of 2 updated"),
+    ("daemonsets.apps", of({}, DAEMONS | {"numberAvailable": 1}), "1 of 2 available"),
+    ("daemonsets.apps", of({}, DAEMONS | {"observedGeneration": 1}), "has not seen its last change"),
+    ("daemonsets.apps", of({}, {}), "no node is to run it"),
+    (
+        "daemonsets.apps",
+        of({"updateStrategy": {"type": "OnDelete"}}, DAEMONS | {"updatedNumberScheduled": 0}),
+        None,
+    ),
+    ("replicasets.apps", of({"replicas": 2}, {"availableReplicas": 2}), None),
+    ("replicasets.apps", of({"replicas": 2}, {"availableReplicas": 1}), "1 of 2 available"),
+    ("replicationcontrollers", of({"replicas": 0}, {}), "is scaled to 0"),
+    ("jobs.batch", of({"suspend": True}, {}), "is suspended"),
+    ("jobs.batch", of({}, {"active": 1, "failed": 2}), "is not complete (1 active, 2 failed)"),
+    ("jobs.batch", of({}, conditions(FailureTarget="True")), "is not complete"),
+    ("jobs.batch", of({}, conditions(Complete="False")), "is not complete"),
+    ("pods", of({}, {"phase": "Failed"} | conditions(Ready="False")), "has ended (Failed)"),
+    ("pods", of({}, {"phase": "Pending"}), "has no condition Ready yet"),
+    ("persistentvolumeclaims", of({}, {"phase": "Bound"}), None),
+    ("persistentvolumeclaims", of({}, {"phase": "Pending"}), "is Pending"),
+    ("persistentvolumeclaims", of({}, {}), "is not bound yet"),
+    ("customresourcedefinitions.apiextensions.k8s.io", of({}, conditions(Established="True")), None),
+    ("customresourcedefinitions.apiextensions.k8s.io", of({}, conditions(Established="False")), "is False"),
+    ("namespaces", of({}, {"phase": "Active"}), None),
+    ("namespaces", of({}, {"phase": "Terminating"}), "is Terminating"),
+    ("nodes", of({}, conditions(Ready="True")), None),
+    ("nodes", of({}, conditions(Ready="Unknown")), "is Unknown"),
+]
+
+
+@pytest.mark.parametrize(("resource", "thing", "detail"), CASES)
 def test_a_resource_is_ready_when_all_of_it_is_up(resource: str, thing: Object, detail: str | None) -> None:
     """What is on its way, of an earlier generation or of nothing at all is not ready, and says why."""
     outcome = standing(resource, thing)
@@ -142,3 +143,44 @@ def test_a_key_may_be_binary() -> None:
 def test_several_stand_together(outcomes: dict[str, Outcome], need: int | None, state: State) -> None:
     """All of them, and one at least; or as many as are needed, which others may still come for."""
     assert all_of(outcomes, need).state is state
+
+
+ODD: list[object] = [
+    None,
+    [],
+    {},
+    "",
+    "x",
+    7,
+    -1,
+    1e400,
+    True,
+    [None, 7, "x", [], {}],
+    {"type": None},
+    [{"type": ["x"]}],
+]
+KEYS = ("metadata", "spec", "status")
+FIELDS = ("conditions", "replicas", "observedGeneration", "updateStrategy", "phase", "suspend", "generation")
+
+
+@pytest.mark.parametrize("resource", TELLS)
+def test_an_odd_object_is_neither_ready_for_it_nor_a_fault(resource: str) -> None:
+    """Whatever stands where something else should is looked at as if nothing stood there."""
+    empty = standing(resource, {"metadata": {"name": "x"}}).state
+    for odd in ODD:
+        for key in KEYS:
+            assert standing(resource, {"metadata": {"name": "x"}, key: odd}).state is empty
+            for field in FIELDS:
+                outcome = standing(resource, {"metadata": {"name": "x"}, key: {field: odd}})
+                assert outcome.state is empty, (key, field, odd)
+                assert outcome.detail.isprintable()
+
+
+@pytest.mark.parametrize(("resource", "thing"), [case[:2] for case in CASES])
+def test_what_is_kept_of_many_stands_as_the_whole(resource: str, thing: Object) -> None:
+    """Templates, containers and content tell nothing of how an object stands."""
+    thing = {**thing, "metadata": {"name": "x", "managedFields": [1], **thing["metadata"]}}
+    kept = parts.standing({**thing, "spec": {**thing["spec"], "template": {"spec": {"containers": [1]}}}})
+    assert standing(resource, kept) == standing(resource, thing)
+    assert "template" not in kept["spec"]
+    assert "managedFields" not in kept["metadata"]
