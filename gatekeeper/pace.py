@@ -184,7 +184,8 @@ class _Run:
             pause = max(pause, self._as_asked(outcome.retry_after))
         if outcome.reason is Reason.TIMED_OUT:
             pause = max(pause - self._took, CHEAP[1])  # it has been its own pause
-        if self._signal and outcome.reason in self._signal.told:
+        # What is hopeless has to be seen once more before it counts, which no signal tells.
+        if self._signal and outcome.reason in self._signal.told and self._hopeless_since is None:
             pause = max(pause, self._signal.doubted_after)
         rules = self._rules
         # Jitter only lengthens, so that the shortest pause is what it says.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kube.apiserver import ApiServer, Rule, api_server, wait_for
+from kube.apiserver import ADMIN, ApiServer, Resource, Rule, api_server, wait_for
 
 from gatekeeper.declaration import BadDeclarationError, Source
 from gatekeeper.declare.line import parse_line
@@ -16,7 +16,7 @@ from gatekeeper.gate import hold
 from gatekeeper.model import Outcome, Plan, Reason, State
 from gatekeeper.plan import make_plan
 from gatekeeper.probes import load
-from gatekeeper.verdict import Verdict
+from gatekeeper.verdict import Cause, Verdict
 
 Object = dict[str, Any]
 PATIENCE = 30.0
@@ -174,6 +174,64 @@ def test_a_refusal_says_which_role_to_apply(server: ApiServer, tmp_path: Path, m
     server.allow(ACCOUNT, Rule(("list", "watch"), ("batch",), ("jobs",), "shop", ("migrate",)))
     server.put(job("Complete"))
     assert once("k8s://job/migrate").state is State.READY, "what the commands grant is enough"
+
+
+def test_a_user_of_a_kubeconfig_is_bound_by_his_name(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whom the server has refused is who needs the right, acted as or not; for all objects by a label it is of none."""
+    server.allow("jane@example.com", token="of-jane")
+    monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path, user={"token": "of-jane"}, namespace="shop")))
+    detail = once("k8s://pods?selector=app=db").detail
+    assert "kubectl create role gatekeeper-pods --verb=list,watch --resource=pods -n shop" in detail
+    assert detail.endswith("--role=gatekeeper-pods --user=jane@example.com -n shop")
+    detail = once("k8s://node/n").detail
+    assert detail.endswith(
+        "kubectl create clusterrole gatekeeper-nodes-n --verb=list,watch --resource=nodes --resource-name=n && "
+        "kubectl create clusterrolebinding gatekeeper-nodes-n --clusterrole=gatekeeper-nodes-n --user=jane@example.com"
+    )
+    user = {"token": ADMIN, "as": "system:serviceaccount:shop:web"}
+    monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path, user=user, namespace="shop")))
+    assert "--serviceaccount=shop:web" in once("k8s://pod/db").detail
+
+
+def test_a_refusal_of_a_server_that_starts_is_not_final(server: ApiServer) -> None:
+    """A gate closes for a right that is missing after a second of it, in which it has asked again."""
+    server.put(job("Complete"))
+    server.misbehave("status", code=403, reason="Forbidden", times=1)
+    assert asyncio.run(asyncio.wait_for(hold(planned("k8s://job/migrate")), PATIENCE))
+    server.misbehave("status", code=403, reason="Forbidden")
+    verdict = asyncio.run(asyncio.wait_for(hold(planned("k8s://job/migrate")), PATIENCE))
+    assert verdict.cause is Cause.FAILED
+    assert len(server.asked("list")) >= 4
+
+
+def test_a_question_that_is_not_understood_is_not_asked_for_ever(server: ApiServer) -> None:
+    """What the API calls a bad request is one the next time too."""
+    server.misbehave("status", code=400, reason="BadRequest")
+    verdict = asyncio.run(asyncio.wait_for(hold(planned("k8s://job/migrate")), PATIENCE))
+    assert (verdict.cause, verdict.dependencies[0].reason) == (Cause.FAILED, Reason.UNWANTED_ANSWER)
+
+
+def test_what_must_be_there_and_is_not_closes_the_gate_at_once(server: ApiServer) -> None:
+    """That it is absent is looked at for a second, and not until a watch is doubted."""
+    verdict = asyncio.run(asyncio.wait_for(hold(planned("k8s://job/migrate absent=fail")), PATIENCE / 2))
+    assert (verdict.cause, verdict.dependencies[0].reason) == (Cause.FAILED, Reason.NOT_FOUND)
+    assert len(server.requests) <= 2
+
+
+def test_a_definition_that_comes_opens_the_gate(server: ApiServer) -> None:
+    """No watch tells of a resource that is not there: it is asked for again, and then watched."""
+    anvil = thing("Anvil", "one", api="acme.example/v1", status={"conditions": [{"type": "Hot", "status": "True"}]})
+
+    async def work() -> Verdict:
+        holding = asyncio.create_task(hold(planned("k8s://anvils.acme.example/one condition=Hot")))
+        await asyncio.to_thread(wait_for, lambda: server.asked("", "/apis/acme.example"))
+        server.resources.append(Resource("acme.example", "v1", "anvils", "Anvil"))
+        await asyncio.to_thread(server.put, anvil)
+        return await holding
+
+    assert asyncio.run(asyncio.wait_for(work(), PATIENCE / 2)), "and not after the 30 seconds of a doubt"
 
 
 def slices(*endpoints: Object, port: str = "pg", name: str = "db-x") -> Object:

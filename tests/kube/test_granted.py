@@ -52,6 +52,55 @@ def test_the_whole_plan_is_granted_once_for_each_namespace() -> None:
     assert rules == {("ClusterRole", None): 1, ("Role", "default"): 4, ("Role", "other"): 1}
 
 
+def test_all_of_a_plan_is_allowed_by_what_is_printed_and_nothing_else_is(server: ApiServer, tmp_path: Path) -> None:
+    """Every request of a wait, its telling included, is allowed; each rule was needed for one of them."""
+    server.put({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web-0", "namespace": "shop"}, "status": {}})
+    lines = ["k8s://job/migrate", "k8s://pods?selector=app=db", "k8s://other/secret/tls key=a", "k8s://node/n"]
+    words = [f"d{number}={line}" for number, line in enumerate([*lines, "k8s://service/db", "k8s://pod/web-0"])]
+    options = ["--event", "--pod-condition=example.com/open"]
+    printed = gatekeeper("plan", "--rbac", *options, *words, POD_NAMESPACE="shop", POD_SERVICE_ACCOUNT="web")
+    assert printed.returncode == 0, printed.stderr
+    rules = [
+        Rule((*rule["verbs"],), (*rule["apiGroups"],), (*rule["resources"],), about, (*rule.get("resourceNames", ()),))
+        for each in yaml.safe_load_all(printed.stdout)
+        if each["kind"] in ("Role", "ClusterRole")
+        for about in [each["metadata"].get("namespace", "")]
+        for rule in each["rules"]
+    ]
+    config = str(server.kubeconfig(tmp_path, user={"token": "of-web"}, namespace="shop"))
+    environ = {"KUBECONFIG": config, "POD_NAME": "web-0"}
+    for left_out in (None, *rules):
+        server.allow(ACCOUNT, *(rule for rule in rules if rule is not left_out), token="of-web")
+        looked = gatekeeper("check", *(f"{word} attempt_timeout=30s" for word in words), **environ).stdout
+        told = gatekeeper("wait", "-t", "100ms", *options, "file:///none-at-all", **environ).stderr
+        refused = [said for said in (looked, told) if "kubectl" in said]
+        assert len(refused) == (left_out is not None), (left_out, looked, told)
+
+
+def test_who_may_look_at_all_needs_no_name() -> None:
+    """Of two rules of which one holds the other, one is printed; a guess is said to be one."""
+    words = ("a=k8s://pods?selector=app=db", "b=k8s://pod/db-0", "c=k8s://certificates.acme.example/x condition=Ready")
+    printed = gatekeeper("plan", "--rbac", *words).stdout
+    (role,) = [each for each in yaml.safe_load_all(printed) if each["kind"] == "Role"]
+    assert role["rules"] == [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+        {
+            "apiGroups": ["acme.example"],
+            "resources": ["certificates"],
+            "resourceNames": ["x"],
+            "verbs": ["list", "watch"],
+        },
+    ]
+    assert '["certificates"]  # taken for the plural, of a namespace: a cluster was not asked' in printed
+
+
+def test_a_namespace_that_is_none_is_refused() -> None:
+    """What is printed is to be applied: no variable writes YAML of its own into it."""
+    done = gatekeeper("plan", "--rbac", "k8s://job/a", POD_NAMESPACE="a: b")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "POD_NAMESPACE" in done.stderr
+
+
 def test_what_only_a_cluster_knows_is_refused() -> None:
     """A resource without its group cannot be granted by name."""
     done = gatekeeper("plan", "--rbac", "k8s://certificate/web condition=Ready")

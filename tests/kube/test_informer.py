@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from kube.apiserver import ApiServer, Rule, wait_for
+from kube.apiserver import Resource as ServedResource
 
 from gatekeeper.kube.access import Access, in_cluster
 from gatekeeper.kube.client import Client
@@ -291,9 +292,15 @@ def test_every_waiter_is_woken_and_no_change_is_missed(server: ApiServer, way: A
     run(work())
 
 
-def test_well_known_resources_ask_nobody_and_others_are_discovered(server: ApiServer, way: Access) -> None:
-    """Short names, kinds and plurals lead to the same; a definition that comes later is found by discovery."""
-    from kube.apiserver import Resource  # noqa: PLC0415 - another one than that of discovery
+@pytest.mark.parametrize("aggregates", [True, False])
+def test_well_known_resources_ask_nobody_and_others_are_discovered(
+    server: ApiServer, way: Access, *, aggregates: bool
+) -> None:
+    """Short names, kinds and plurals lead to the same; a group costs two requests, all of them one where it can."""
+    server.aggregates = aggregates
+    server.resources.append(
+        ServedResource("acme.example", "v1beta1", "anvils", "Anvil", namespaced=False, short=("av",))
+    )
 
     async def work() -> None:
         client = Client(way)
@@ -302,12 +309,97 @@ def test_well_known_resources_ask_nobody_and_others_are_discovered(server: ApiSe
             assert found
             assert found.path("shop", "web") == "/apis/apps/v1/namespaces/shop/deployments/web"
         assert server.requests == []
-        server.resources.append(Resource("acme.example", "v1beta1", "anvils", "Anvil", namespaced=False, short=("av",)))
-        for word in ("av", "Anvil", "anvils"):
+        for word in ("av", "Anvil", "anvils", "anvil"):
             found = await resource(client, "acme.example", word)
             assert found
             assert found.path("shop", "one") == "/apis/acme.example/v1beta1/anvils/one"
         assert len(server.requests) == 2
+        for word in ("av", "Anvil", "anvils", "anvil"):
+            found = await resource(client, None, word)
+            assert found
+            assert found.path("shop", "one") == "/apis/acme.example/v1beta1/anvils/one"
         assert await resource(client, None, "hammers") is None
+        assert await resource(client, "hammers.example", "hammers") is None
+        assert len(server.requests) == 4 if aggregates else len(server.requests) < 20
 
     run(work())
+
+
+def test_a_definition_that_comes_is_found_soon(server: ApiServer, way: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a group has not is held for a second, what all of them have not for five: no longer, and no shorter."""
+
+    async def work() -> None:
+        loop, client = asyncio.get_running_loop(), Client(way)
+        running = loop.time
+        assert await resource(client, "acme.example", "anvils") is None
+        assert await resource(client, None, "anvils") is None
+        server.resources.append(ServedResource("acme.example", "v1", "anvils", "Anvil"))
+        assert await resource(client, "acme.example", "anvils") is None
+        monkeypatch.setattr(loop, "time", lambda: running() + 1.1)
+        assert await resource(client, "acme.example", "anvils")
+        assert await resource(client, None, "anvils") is None
+        monkeypatch.setattr(loop, "time", lambda: running() + 5.2)
+        assert await resource(client, None, "anvils")
+
+    run(work())
+
+
+def test_a_slow_server_is_waited_for(server: ApiServer, way: Access) -> None:
+    """An answer that takes its time is no trouble, and asked for once."""
+    server.misbehave("slow", seconds=0.3)
+
+    async def work() -> None:
+        async with looking(way) as pods:
+            assert pods.trouble is None
+            await off(server.put, pod("web"))
+            await until(pods, lambda: names(pods) == {"web"})
+
+    run(work())
+    assert [each.verb for each in server.requests] == ["list or get", "watch"]
+
+
+def test_without_bookmarks_a_watch_that_is_too_old_is_listed_anew(server: ApiServer, way: Access) -> None:
+    """Bookmarks may never come: then a quiet watch that ends is behind, is told so, and begins again."""
+    server.bookmark_every = 0.05
+    server.misbehave("no_bookmarks")
+
+    async def work() -> None:
+        async with looking(way) as pods:
+            await off(wait_for, lambda: server.watching() and server.asked("watch"))
+            await off(server.forget_history)
+            await off(server.hang_up)
+            await off(server.put, pod("web"))
+            await until(pods, lambda: names(pods) == {"web"} and pods.trouble is None)
+
+    run(work())
+    assert len(server.asked("list")) == 2
+
+
+def test_another_authority_is_trusted_once_its_certificate_is_mounted(
+    server: ApiServer, way: Access, tmp_path: Path
+) -> None:
+    """A cluster whose authority is replaced is in trouble until the kubelet has replaced the file, and no longer."""
+
+    async def work() -> None:
+        async with looking(way) as pods:
+            await off(wait_for, lambda: server.watching() and server.asked("watch"))
+            authority = await off(server.other_certificate)
+            await until(pods, lambda: pods.trouble and pods.trouble.reason is Reason.TLS_FAILED)
+            (tmp_path / "mounted" / "ca.crt").write_bytes(authority)
+            await off(server.put, pod("web"))
+            await until(pods, lambda: names(pods) == {"web"} and pods.trouble is None)
+
+    run(work())
+
+
+def test_a_history_of_another_server_is_left_behind(server: ApiServer, way: Access) -> None:
+    """A version that is not understood any more is none to go on from."""
+    server.misbehave("status", code=400, reason="BadRequest", verb="watch", times=1)
+
+    async def work() -> None:
+        async with looking(way) as pods:
+            await off(server.put, pod("web"))
+            await until(pods, lambda: names(pods) == {"web"} and pods.trouble is None)
+
+    run(work())
+    assert len(server.asked("list")) == 2
