@@ -23,6 +23,7 @@ from gatekeeper.probes._miss import MissError
 
 _BAD = 400  # a version may be of another server's history, which stands there now
 _BROKEN = (Reason.CLOSED, Reason.RESET)
+_POLLS = 10  # lists before it is asked again whether watching is allowed by now
 _NO_WATCH = (403, 405)  # a Role may allow to list and not to watch; some resources cannot be watched
 
 
@@ -50,7 +51,7 @@ class Informer:
         self._client, self._path, self._pauses, self._keep = Client(access), path, pauses, keep
         selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
         self._query = {key: text for key, text in selectors.items() if text}
-        self._holders = 0
+        self._holders = self._polls = 0
         self._task: asyncio.Task[None] | None = None
         self._tick = asyncio.Event()
         self._since, self._rests = "", Rests(pauses)
@@ -124,19 +125,26 @@ class Informer:
         """List where nothing is known to go on from, watch until the watch ends; return how long to rest then."""
         if not self._since:
             await self._list()
+        if self._polls:
+            return self._polled()
         began = self._now()
         try:
             await self._watch()
         except ApiError as error:
             if error.status not in _NO_WATCH:
                 raise
-            self._since = ""  # the next list is the next look
-            return self._rests.after_list()
+            self._polls = _POLLS
+            return self._polled()
         finally:
             held = self._now() - began >= self._pauses.settled
             if held:
                 self._rests.forget()
         return 0.0 if held else self._rests.after_failure()  # for a server that hangs up each time
+
+    def _polled(self) -> float:
+        """Have the next list be the next look, where watching is not allowed."""
+        self._polls, self._since = self._polls - 1, ""
+        return self._rests.after_list()
 
     async def _list(self) -> None:
         try:

@@ -205,6 +205,12 @@ def test_where_watching_is_forbidden_lists_do(server: ApiServer, tmp_path: Path)
             await off(server.put, pod("web"))
             await until(pods, lambda: names(pods) == {"web"})
             assert pods.trouble is None
+            await off(wait_for, lambda: len(server.asked("list")) >= 5)
+            assert len(server.asked("watch")) == 1, "a refusal is not asked for with every list"
+            server.allow("lister", Rule())
+            await off(wait_for, lambda: len(server.asked("watch")) >= 2 and server.watching())
+            await off(server.put, pod("db"))
+            await until(pods, lambda: names(pods) == {"web", "db"})
 
     run(work())
 
