@@ -37,8 +37,8 @@ def endpoints(slices: Iterable[Object], port: str | None = None) -> Endpoints:
             conditions = _record(endpoint.get("conditions"))
             serves = conditions.get("serving")
             if serves is None:  # an older server, or slices made by hand: it is what `ready` is, and null is true
-                serves = conditions.get("ready") is not False
-            up = bool(serves) and not conditions.get("terminating") and has_port
+                serves = conditions.get("ready") in (None, True)
+            up = serves is True and not conditions.get("terminating") and has_port
             whose = _record(endpoint.get("targetRef"))
             who = str(whose.get("uid") or endpoint.get("addresses"))
             (serving if up else others).add(who)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kube.apiserver import ADMIN, ApiServer, Resource, Rule, api_server, wait_for
+from kube.apiserver import ADMIN, ApiServer, Rule, api_server, wait_for
+from kube.discovered import Resource
 
 from gatekeeper.declaration import BadDeclarationError, Source
 from gatekeeper.declare.line import parse_line
@@ -259,6 +260,9 @@ def slices(*endpoints: Object, port: str = "pg", name: str = "db-x") -> Object:
             State.WAITING,
         ),
         ([slices({"addresses": ["10.0.0.1"], "conditions": {"ready": False}})], "", State.WAITING),
+        ([slices({"addresses": ["10.0.0.1"], "conditions": {"serving": "no"}})], "", State.WAITING),
+        ([slices({"addresses": ["10.0.0.1"], "conditions": {"ready": "no"}})], "", State.WAITING),
+        ([slices({"addresses": ["10.0.0.1"], "conditions": ["odd"], "targetRef": 7})], "", State.READY),
         ([slices()], "", State.WAITING),
         ([slices({"addresses": ["10.0.0.1"], "conditions": {"serving": False}}) | {"ports": None}], "", State.WAITING),
         ([slices() | {"endpoints": None, "ports": None}], "", State.WAITING),

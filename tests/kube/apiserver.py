@@ -9,7 +9,6 @@ import base64
 import contextlib
 import copy
 import json
-import re
 import socket
 import ssl
 import threading
@@ -20,57 +19,13 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from kinds.certificates import Pair, authority, leaf
+from kube.discovered import RESOURCES, Resource, aggregated, discovered
+from kube.selecting import matches, merge, misunderstood, named
 
 Object = dict[str, Any]
 PATIENCE = 10.0
 ADMIN = "admin-token"
-_WORD = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?"
-_REQUIREMENT = (
-    rf"!?(?:[a-z0-9.-]+/)?{_WORD}(?:\s*(?:=|==|!=)\s*(?:{_WORD})?|\s*[<>]\s*\d+|\s+(?:not)?in\s*\([\w., -]*\))?"
-)
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, which Python has no name for
-
-
-class Resource(NamedTuple):
-    """A kind of object as discovery tells it."""
-
-    group: str
-    version: str
-    plural: str
-    kind: str
-    namespaced: bool = True
-    short: tuple[str, ...] = ()
-
-
-RESOURCES = [
-    Resource("", "v1", "pods", "Pod", short=("po",)),
-    Resource("", "v1", "services", "Service", short=("svc",)),
-    Resource("", "v1", "secrets", "Secret"),
-    Resource("", "v1", "configmaps", "ConfigMap", short=("cm",)),
-    Resource("", "v1", "events", "Event", short=("ev",)),
-    Resource("", "v1", "serviceaccounts", "ServiceAccount", short=("sa",)),
-    Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", short=("pvc",)),
-    Resource("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False, short=("pv",)),
-    Resource("", "v1", "namespaces", "Namespace", namespaced=False, short=("ns",)),
-    Resource("", "v1", "nodes", "Node", namespaced=False, short=("no",)),
-    Resource("apps", "v1", "deployments", "Deployment", short=("deploy",)),
-    Resource("apps", "v1", "statefulsets", "StatefulSet", short=("sts",)),
-    Resource("apps", "v1", "daemonsets", "DaemonSet", short=("ds",)),
-    Resource("apps", "v1", "replicasets", "ReplicaSet", short=("rs",)),
-    Resource("batch", "v1", "jobs", "Job"),
-    Resource("batch", "v1", "cronjobs", "CronJob", short=("cj",)),
-    Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"),
-    Resource("networking.k8s.io", "v1", "ingresses", "Ingress", short=("ing",)),
-    Resource("coordination.k8s.io", "v1", "leases", "Lease"),
-    Resource(
-        "apiextensions.k8s.io",
-        "v1",
-        "customresourcedefinitions",
-        "CustomResourceDefinition",
-        namespaced=False,
-        short=("crd", "crds"),
-    ),
-]
 
 
 class Rule(NamedTuple):
@@ -504,14 +459,14 @@ class ApiServer:
 
     async def _answer(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         if asked.path.rstrip("/") in ("", "/api", "/apis") or (
-            asked.path.count("/") <= 3 and self._discovered(asked.path)
+            asked.path.count("/") <= 3 and discovered(self.resources, asked.path)
         ):
-            whole = self._aggregated() if self._wants_all(asked) else self._discovered(asked.path)
+            whole = aggregated(self.resources) if self._wants_all(asked) else discovered(self.resources, asked.path)
             await _send(writer, 200, whole)
             return
         target = self._target(asked.path)
         verb = self._verb(asked, target)
-        self._authorize(asked.user, verb, target._replace(name=target.name or _named(asked.query)))
+        self._authorize(asked.user, verb, target._replace(name=target.name or named(asked.query)))
         self._understand(asked)
         if verb == "watch":
             await self._watch(asked, target, writer)
@@ -521,65 +476,9 @@ class ApiServer:
             raise _No(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
         await _send(writer, 201 if verb == "create" else 200, await do(asked, target))
 
-    def _discovered(self, path: str) -> Object | None:
-        parts = [part for part in path.split("/") if part]
-        groups = sorted({each.group for each in self.resources if each.group})
-        if parts == ["api"]:
-            return {"kind": "APIVersions", "versions": ["v1"]}
-        if parts == ["apis"]:
-            listed = [self._group(each) for each in groups]
-            return {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed}
-        if len(parts) == 2 and parts[0] == "apis" and parts[1] in groups:
-            return {"kind": "APIGroup", "apiVersion": "v1", **self._group(parts[1])}
-        group, version = ("", parts[1]) if parts[0] == "api" and len(parts) == 2 else ("", "")
-        if parts[0] == "apis" and len(parts) == 3:
-            group, version = parts[1:]
-        found = [each for each in self.resources if (each.group, each.version) == (group, version)]
-        if not found:
-            return None
-        listed = [
-            {
-                "name": each.plural,
-                "singularName": each.kind.lower(),
-                "namespaced": each.namespaced,
-                "kind": each.kind,
-                "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
-                **({"shortNames": list(each.short)} if each.short else {}),
-            }
-            for each in found
-        ]
-        listed += [{**each, "name": f"{each['name']}/status"} for each in listed]
-        name = f"{group}/{version}".lstrip("/")
-        return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": listed}
-
     def _wants_all(self, asked: Asked) -> bool:
         wanted = "v=v2;as=APIGroupDiscoveryList" in asked.fields.get("accept", "")
         return self.aggregates and wanted and asked.path.rstrip("/") == "/apis"
-
-    def _aggregated(self) -> Object:
-        """Return all groups with their resources (apidiscovery.k8s.io/v2)."""
-        items: list[Object] = []
-        for group in sorted({each.group for each in self.resources if each.group}):
-            versions: dict[str, list[Object]] = {}
-            for each in self.resources:
-                if each.group == group:
-                    told = {
-                        "resource": each.plural,
-                        "responseKind": {"group": each.group, "version": each.version, "kind": each.kind},
-                        "scope": "Namespaced" if each.namespaced else "Cluster",
-                        "singularResource": each.kind.lower(),
-                        "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
-                        **({"shortNames": list(each.short)} if each.short else {}),
-                    }
-                    versions.setdefault(each.version, []).append(told)
-            listed = [{"version": key, "resources": those, "freshness": "Current"} for key, those in versions.items()]
-            items.append({"metadata": {"name": group, "creationTimestamp": None}, "versions": listed})
-        return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
-
-    def _group(self, name: str) -> Object:
-        versions = list(dict.fromkeys(each.version for each in self.resources if each.group == name))
-        listed = [{"groupVersion": f"{name}/{each}", "version": each} for each in versions]
-        return {"name": name, "versions": listed, "preferredVersion": listed[0]}
 
     def _target(self, path: str) -> Target:
         parts = [part for part in path.split("/") if part]
@@ -639,9 +538,8 @@ class ApiServer:
 
     def _understand(self, asked: Asked) -> None:
         """Refuse a selector that is none, as the server does that parses it (apimachinery, labels)."""
-        for term in filter(None, _terms(asked.query.get("labelSelector", ""))):
-            if not re.fullmatch(_REQUIREMENT, term):
-                raise _No(400, "BadRequest", f"unable to parse requirement: {term}")
+        if wrong := misunderstood(asked.query.get("labelSelector", "")):
+            raise _No(400, "BadRequest", f"unable to parse requirement: {wrong}")
 
     def _selected(self, asked: Asked, target: Target) -> list[Object]:
         things = [
@@ -649,7 +547,7 @@ class ApiServer:
             for (resource, namespace, _), thing in sorted(self._objects.items(), key=lambda item: item[0][1:])
             if resource == target.resource and target.namespace in ("", namespace)
         ]
-        return [thing for thing in things if _matches(thing, asked.query)]
+        return [thing for thing in things if matches(thing, asked.query)]
 
     async def _list(self, asked: Asked, target: Target) -> Object:
         limit, token = int(asked.query.get("limit", 0)), asked.query.get("continue", "")
@@ -693,7 +591,7 @@ class ApiServer:
             raise _No(415, "UnsupportedMediaType", f"the body of the request was in an unknown format - {kind}")
         if target.sub == "status":
             change = {key: part for key, part in change.items() if key in ("status", "metadata")}
-        _merge(thing, change, strategic="strategic" in kind)
+        merge(thing, change, strategic="strategic" in kind)
         return await self._put(thing)
 
     async def _watch(self, asked: Asked, target: Target, writer: asyncio.StreamWriter) -> None:
@@ -730,7 +628,7 @@ class ApiServer:
             since = version
             if resource != target.resource or target.namespace not in ("", thing["metadata"].get("namespace", "")):
                 continue
-            now, was = _matches(thing, asked.query), before is not None and _matches(before, asked.query)
+            now, was = matches(thing, asked.query), before is not None and matches(before, asked.query)
             # What no longer matches a selector is told as deleted, what begins to match as added.
             if kind != "DELETED":
                 kind = ("MODIFIED" if was else "ADDED") if now else ("DELETED" if was else "")  # noqa: PLW2901
@@ -828,75 +726,3 @@ async def _event(writer: asyncio.StreamWriter, kind: str, thing: Object) -> None
 
 def _api_version(resource: Resource) -> str:
     return f"{resource.group}/{resource.version}".lstrip("/")
-
-
-def _matches(thing: Object, query: dict[str, str]) -> bool:
-    return _labelled(thing, query.get("labelSelector", "")) and _fielded(thing, query.get("fieldSelector", ""))
-
-
-def _labelled(thing: Object, selector: str) -> bool:
-    """Tell whether labels match ``a=b``, ``a!=b``, ``a``, ``!a`` and ``a in (b;c)``, commas between them."""
-    labels = thing["metadata"].get("labels") or {}
-    for term in filter(None, _terms(selector)):
-        if " in " in term or " notin " in term:
-            key, _, listed = term.partition(" notin " if " notin " in term else " in ")
-            inside = labels.get(key.strip()) in [each.strip() for each in listed.strip(" ()").split(",")]
-            if inside == (" notin " in term):
-                return False
-        elif "!=" in term:
-            key, _, value = term.partition("!=")
-            if labels.get(key) == value:
-                return False
-        elif "=" in term:
-            key, _, value = term.replace("==", "=").partition("=")
-            if labels.get(key) != value:
-                return False
-        elif (term.removeprefix("!") in labels) == term.startswith("!"):
-            return False
-    return True
-
-
-def _terms(selector: str) -> Iterator[str]:
-    depth, term = 0, ""
-    for character in selector:
-        depth += (character == "(") - (character == ")")
-        if character == "," and not depth:
-            yield term.strip()
-            term = ""
-        else:
-            term += character
-    yield term.strip()
-
-
-def _named(query: dict[str, str]) -> str:
-    """Return the one name that a field selector wants: a list or watch by it is authorised as of that name."""
-    terms = [term.replace("==", "=").partition("=") for term in query.get("fieldSelector", "").split(",")]
-    return next((value for key, _, value in terms if key == "metadata.name"), "")
-
-
-def _fielded(thing: Object, selector: str) -> bool:
-    for term in filter(None, selector.split(",")):
-        negative = "!=" in term
-        path, _, wanted = term.partition("!=" if negative else "=")
-        found: Any = thing
-        for key in path.split("."):
-            found = (found or {}).get(key)
-        if ((found or "") == wanted.lstrip("=")) == negative:
-            return False
-    return True
-
-
-def _merge(thing: Object, change: Object, *, strategic: bool) -> None:
-    """Merge a change (RFC 7386); strategic, conditions are merged by their type (core/v1, patchMergeKey)."""
-    for key, part in change.items():
-        if part is None:
-            thing.pop(key, None)
-        elif isinstance(part, dict):
-            _merge(thing.setdefault(key, {}), part, strategic=strategic)
-        elif strategic and key == "conditions":
-            held = {each["type"]: each for each in thing.get(key, [])}
-            for each in part:
-                held[each["type"]] = held.get(each["type"], {}) | each
-            thing[key] = list(held.values())
-        else:
-            thing[key] = part

@@ -89,6 +89,25 @@ def test_what_expires_is_asked_for_again_before(
     run(work(), FOR_EVER)
 
 
+def test_a_clock_that_is_wrong_makes_no_flood(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has expired by our clock may be good by the server's: it is used, and renewed each second at most."""
+    way = way_of(server, tmp_path, giving(tmp_path, timedelta(hours=-1)))
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        monkeypatch.setattr(loop, "time", lambda: now)
+        for _ in range(5):
+            await Client(way).list(PODS)
+        monkeypatch.setattr(loop, "time", lambda: now + 1.1)
+        await Client(way).list(PODS)
+
+    run(work(), FOR_EVER)
+    assert runs(tmp_path) == 2
+
+
 def test_a_refused_token_asks_the_plugin_once_more(server: ApiServer, tmp_path: Path) -> None:
     """Upon 401 there is one more run and one more request, and of the same token none."""
     way = way_of(server, tmp_path, giving(tmp_path))

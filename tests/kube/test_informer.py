@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from kube.apiserver import ApiServer, Rule, wait_for
-from kube.apiserver import Resource as ServedResource
+from kube.discovered import Resource as ServedResource
 
 from gatekeeper.kube.access import Access, in_cluster
 from gatekeeper.kube.client import Client
