@@ -112,10 +112,11 @@ def _parsed(data: bytes, where: str) -> Object:
 
 def items_of(page: Object, where: str) -> list[Object]:
     """Return the items of a page of a list, null being none of them (an empty slice of Go); raises `MissError`."""
-    items, about = page.get("items"), page.get("metadata")
+    items, about, named = page.get("items"), page.get("metadata"), (page.get("kind"), page.get("apiVersion"))
     items = [] if items is None else items
     if (
-        not str(page.get("kind")).endswith("List")
+        "items" not in page
+        or not all(isinstance(each, str) and each for each in named)  # a definition may call its list as it likes
         or not isinstance(about, dict)
         or not isinstance(items, list)
         or not all(map(_is_object, items))

@@ -62,11 +62,13 @@ def held(line: str) -> Verdict:
         {"metadata": {}},
         {"metadata": {"resourceVersion": "7"}, "items": []},
         {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"},
-        {"kind": "PodList", "items": []},
-        {"kind": "PodList", "metadata": {}, "items": {}},
-        {"kind": "PodList", "metadata": {}, "items": [None]},
-        {"kind": "PodList", "metadata": {}, "items": [{"metadata": [1]}]},
-        {"kind": "PodList", "metadata": {}, "items": [{"metadata": {"name": 7}}]},
+        {"kind": "PodList", "apiVersion": "v1", "items": []},
+        {"kind": "PodList", "metadata": {}, "items": []},
+        {"kind": "PodList", "apiVersion": "v1", "metadata": {}},
+        {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": {}},
+        {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [None]},
+        {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [{"metadata": [1]}]},
+        {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [{"metadata": {"name": 7}}]},
         [],
         "ok",
     ],
@@ -77,6 +79,13 @@ def test_what_is_no_list_is_no_empty_one(server: ApiServer, said: object) -> Non
     for option in ("absent=ready", "absent=fail"):
         outcome = once(f"k8s://pod/db {option}")
         assert (outcome.state, outcome.reason) == (State.WAITING, Reason.UNWANTED_ANSWER)
+
+
+def test_a_list_of_none_may_be_null(server: ApiServer) -> None:
+    """An empty slice of Go is null, and a definition may call its list as it likes."""
+    said = {"kind": "Pods", "apiVersion": "v1", "metadata": {"resourceVersion": ""}, "items": None}
+    server.misbehave("says", body=json.dumps(said).encode())
+    assert once("k8s://pod/db absent=ready").state is State.READY
 
 
 @pytest.mark.parametrize(
