@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_LABELS = re.compile(r"\?selector=[A-Za-z0-9=!,()<> %+_./-]+\Z")
 _LONGEST = 10 * 365 * 86400.0
 _YES = ("true", "yes", "on", "1")
 _NO = ("false", "no", "off", "0")
@@ -169,7 +170,10 @@ def safe_target(url: str) -> str:
         program = "***" if "=" in first else first
         shown = f"{kind}:{program} …" if len(command) > 1 else f"{kind}:{program}"
     elif rest.startswith("//"):
-        shown = f"{kind}://{_without_secrets(rest[2:])}"
+        hidden, selector = rest[2:], ""
+        if kind.lower() == "k8s" and (labels := _LABELS.search(hidden)):  # which are no secret: they are what is meant
+            hidden, selector = hidden[: labels.start()], labels[0]
+        shown = f"{kind}://{_without_secrets(hidden)}{selector}"
     else:
         shown = f"{kind}:{_without_secrets(rest)}" if colon else _without_secrets(url)
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in shown)

@@ -40,7 +40,7 @@ def object_of(rest: str) -> Mapping[str, Any]:
         message = f"takes ?selector=LABELS and nothing else behind ?: write {TARGETS}"
         raise BadValueError(message)
     most = 2 if selector else 3
-    if not most - 1 <= len(words) <= most or not all(words):
+    if not most - 1 <= len(words) <= most or not all(words) or "@" in path:  # behind which may stand a password
         message = f"names no object: write {TARGETS}"
         raise BadValueError(message)
     name = "" if selector else words.pop()

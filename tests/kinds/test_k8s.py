@@ -356,6 +356,29 @@ def test_a_selector_means_what_it_means_to_kubectl(server: ApiServer, selector: 
     assert server.asked("list")[0].query["labelSelector"] == selector
 
 
+def test_two_selectors_have_two_names() -> None:
+    """What is selected is shown, as the name too."""
+    plan = planned("k8s://pods?selector=app=db,tier!=web", "k8s://pods?selector=app=web")
+    assert [each.name for each in plan.dependencies] == [
+        "k8s://pods?selector=app=db,tier!=web",
+        "k8s://pods?selector=app=web",
+    ]
+
+
+@pytest.mark.parametrize(
+    "target", ["me:hunter2@pods?selector=a=b", "me:hunter2@shop/job/a", "shop/job/a?token=hunter2"]
+)
+def test_what_may_be_a_secret_is_not_shown(target: str) -> None:
+    """Who takes the target for a URL with a user is told what it is, and not what he wrote."""
+    problems: list[Any] = []
+    line = parse_line(f"k8s://{target}", "argument 1", problems, {})
+    assert line
+    with pytest.raises(BadDeclarationError) as raised:
+        make_plan([Source(dependencies=(line,))], problems)
+    assert "write k8s://job/migrate" in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
 def test_without_a_cluster_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """On a machine without a kubeconfig there is nothing to wait for."""
     for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):

@@ -634,6 +634,9 @@ class ApiServer:
                 kind = ("MODIFIED" if was else "ADDED") if now else ("DELETED" if was else "")  # noqa: PLW2901
             elif not was:
                 continue
+            if kind == "DELETED" and before is not None:  # as it was when it was last selected, of the new version
+                about = {**before["metadata"], "resourceVersion": str(version)}
+                thing = {**before, "metadata": about}  # noqa: PLW2901
             if kind:
                 self.told.append(time.monotonic())
                 await _event(writer, kind, thing)
