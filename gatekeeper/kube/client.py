@@ -14,6 +14,8 @@ from gatekeeper.kube.access import Access
 from gatekeeper.kube.answers import GONE, UNAUTHORIZED, ApiError, Events, Object, error_of, items_of, object_of
 from gatekeeper.kube.credential import Given, credentials
 from gatekeeper.kube.parts import whole
+from gatekeeper.model import Reason, waiting
+from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._route import Route
 from gatekeeper.probes._stream import Fields
 
@@ -45,6 +47,8 @@ class Client:
             listed = await self._page(path, first, keep)
             while more := listed["metadata"].pop("continue", ""):
                 page = await self._page(path, {**first, "continue": more}, keep)
+                if page["metadata"].get("continue") == more:
+                    raise MissError(waiting(Reason.UNWANTED_ANSWER, f"{self.access.url.place} (a list without an end)"))
                 listed["items"] += page["items"]
                 listed["metadata"] = page["metadata"]
         except ApiError as error:

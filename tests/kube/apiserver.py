@@ -541,13 +541,12 @@ class ApiServer:
         if wrong := misunderstood(asked.query.get("labelSelector", "")):
             raise _No(400, "BadRequest", f"unable to parse requirement: {wrong}")
 
-    def _selected(self, asked: Asked, target: Target) -> list[Object]:
-        things = [
+    def _all(self, target: Target) -> list[Object]:
+        return [
             thing
             for (resource, namespace, _), thing in sorted(self._objects.items(), key=lambda item: item[0][1:])
             if resource == target.resource and target.namespace in ("", namespace)
         ]
-        return [thing for thing in things if matches(thing, asked.query)]
 
     async def _list(self, asked: Asked, target: Target) -> Object:
         limit, token = int(asked.query.get("limit", 0)), asked.query.get("continue", "")
@@ -559,8 +558,13 @@ class ApiServer:
                 raise _No(410, "Expired", message)
             things, version = self._pages.pop(token)
         else:
-            things, version = self._selected(asked, target), self._version
-        page, rest = (things[:limit], things[limit:]) if limit else (things, [])
+            things, version = self._all(target), self._version
+        # Pages are cut from what is stored: where there is more, nothing of it need be selected, and a page be empty.
+        page: list[Object] = []
+        rest = list(things)
+        while rest and (not limit or len(page) < limit):
+            thing = rest.pop(0)
+            page += [thing] if matches(thing, asked.query) else []
         about: Object = {"resourceVersion": str(version)}
         if rest:
             more = base64.b64encode(f"{version}/{len(self.requests)}".encode()).decode()
@@ -603,7 +607,7 @@ class ApiServer:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
         await writer.drain()
         if not since:
-            for thing in self._selected(asked, target):
+            for thing in filter(lambda thing: matches(thing, asked.query), self._all(target)):
                 await _event(writer, "ADDED", thing)
             since = self._version
         lasts = float(asked.query.get("timeoutSeconds", 1800))

@@ -109,6 +109,17 @@ def test_a_list_comes_in_pages(server: ApiServer, client: Client, monkeypatch: p
     assert [each.query["limit"] for each in server.requests] == ["3", "3", "3"]
 
 
+def test_the_last_page_may_be_empty(server: ApiServer, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is more of which nothing is selected, a server finds out only when asked."""
+    for number in range(3):
+        server.put(pod(f"a-{number}", app="shop"))
+        server.put(pod(f"z-{number}", app="data"))
+    monkeypatch.setattr(client_module, "PAGE", 3)
+    whole = run(client.list(PODS, {"labelSelector": "app=shop"}))
+    assert [each["metadata"]["name"] for each in whole["items"]] == ["a-0", "a-1", "a-2"]
+    assert len(server.requests) == 2
+
+
 def test_pages_that_expire_are_fetched_anew_in_one(
     server: ApiServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

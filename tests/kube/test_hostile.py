@@ -81,6 +81,16 @@ def test_what_is_no_list_is_no_empty_one(server: ApiServer, said: object) -> Non
         assert (outcome.state, outcome.reason) == (State.WAITING, Reason.UNWANTED_ANSWER)
 
 
+@pytest.mark.parametrize("items", [[], [pod("one")]])
+def test_a_list_without_an_end_is_none(server: ApiServer, items: list[Object]) -> None:
+    """Who has the same more for ever is not asked for it for ever."""
+    said = {"kind": "PodList", "apiVersion": "v1", "metadata": {"continue": "more"}, "items": items}
+    server.misbehave("says", body=json.dumps(said).encode())
+    outcome = once("k8s://pods?selector=a=b absent=ready")
+    assert (outcome.state, outcome.reason) == (State.WAITING, Reason.UNWANTED_ANSWER)
+    assert len(server.requests) == 2
+
+
 def test_a_list_of_none_may_be_null(server: ApiServer) -> None:
     """An empty slice of Go is null, and a definition may call its list as it likes."""
     said = {"kind": "Pods", "apiVersion": "v1", "metadata": {"resourceVersion": ""}, "items": None}
