@@ -23,6 +23,8 @@ from gatekeeper.probes._miss import MissError
 
 _BAD = 400  # a version may be of another server's history, which stands there now
 _BROKEN = (Reason.CLOSED, Reason.RESET)
+# An event that cannot be read would come again, and a proxy that holds an answer back would do so again.
+_BETTER_LISTED = (Reason.UNWANTED_ANSWER, Reason.TIMED_OUT)
 _POLLS = 10  # lists before it is asked again whether watching is allowed by now
 _NO_WATCH = (403, 405)  # a Role may allow to list and not to watch; some resources cannot be watched
 
@@ -115,8 +117,8 @@ class Informer:
                     self._fail(error.outcome)
                 pause = self._rests.after_failure(error.status, error.retry_after)
             except MissError as miss:
-                if miss.outcome.reason is Reason.UNWANTED_ANSWER:
-                    self._since = ""  # an event that cannot be read would come again: a list tells what it told
+                if miss.outcome.reason in _BETTER_LISTED:
+                    self._since = ""
                 self._fail(miss.outcome)
                 pause = self._rests.after_failure()
             await asyncio.sleep(pause)

@@ -182,6 +182,19 @@ def test_a_watch_that_is_deaf_ends_after_its_time(server: ApiServer, way: Access
     assert len(server.asked("watch")) == 2
 
 
+def test_a_watch_that_is_never_answered_is_made_up_for_by_lists(server: ApiServer, way: Access) -> None:
+    """A proxy that holds an answer back until it is whole keeps nobody from learning what there is."""
+    server.misbehave("stall", verb="watch")
+
+    async def work() -> None:
+        async with looking(way, QUICK._replace(late=0.2)) as pods:
+            await off(server.put, pod("web"))
+            await until(pods, lambda: names(pods) == {"web"})
+
+    run(work())
+    assert len(server.asked("list")) >= 2
+
+
 def test_a_server_that_answers_nothing_is_trouble(server: ApiServer, way: Access) -> None:
     """A list has an end in time."""
     server.misbehave("stall", times=1)
