@@ -1,4 +1,4 @@
-"""What is in a cluster, kept up to date: a list and then a watch of it, shared by all who want to know the same.
+"""What is in a cluster, kept up to date for all who hold it: a list and then a watch of it.
 
 The objects are those of one moment: a new list replaces the old one at once. Whatever fails is the `trouble` until
 the next answer, and is tried again with a growing, jittered pause: no server is flooded, however it behaves.
@@ -11,13 +11,11 @@ after its time, for a connection may be dead without a word.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from weakref import WeakKeyDictionary
 
-from gatekeeper.kube import parts
 from gatekeeper.kube.access import Access
 from gatekeeper.kube.answers import GONE, ApiError, Object
 from gatekeeper.kube.client import Client
-from gatekeeper.kube.pauses import PAUSES, Pauses, Rests, jittered
+from gatekeeper.kube.pauses import Pauses, Rests, jittered
 from gatekeeper.model import Outcome, Reason, waiting
 from gatekeeper.probes._miss import MissError
 
@@ -30,7 +28,6 @@ _NO_WATCH = (403, 405)  # a Role may allow to list and not to watch; some resour
 
 
 Keep = Callable[[Object], Object]
-Key = tuple[Access, str, str, str, Pauses, Keep]
 
 
 class Informer:
@@ -42,9 +39,16 @@ class Informer:
     """
 
     def __init__(
-        self, access: Access, path: str, label_selector: str, field_selector: str, pauses: Pauses, keep: Keep
+        self,
+        access: Access,
+        path: str,
+        label_selector: str,
+        field_selector: str,
+        pauses: Pauses,
+        keep: Keep,
+        forget: Callable[[], object],
     ) -> None:
-        """Take what to look at; nothing is asked before somebody holds it."""
+        """Take what to look at; nothing is asked before somebody holds it, and ``forget`` is called by the last one."""
         self.objects: dict[tuple[str, str], Object] = {}
         self.synced = False
         self.trouble: Outcome | None = None
@@ -57,7 +61,7 @@ class Informer:
         self._task: asyncio.Task[None] | None = None
         self._tick = asyncio.Event()
         self._since, self._rests = "", Rests(pauses)
-        self._forget: Callable[[], object] = lambda: None
+        self._forget = forget
 
     def acquire(self) -> None:
         """Begin to look, where nobody does yet; each holder lets go once."""
@@ -211,33 +215,6 @@ class Informer:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-# Of each loop, because a task and its connection belong to one; a loop that has gone takes them along.
-_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Key, Informer]] = WeakKeyDictionary()
-
-
-def informer(
-    access: Access,
-    path: str,
-    label_selector: str = "",
-    field_selector: str = "",
-    *,
-    keep: Keep = parts.whole,
-    pauses: Pauses = PAUSES,
-) -> Informer:
-    """Return the informer of the running loop for a list; who asks for the same is given the same.
-
-    ``path`` is that of a list, as ``/apis/apps/v1/namespaces/shop/deployments``; ``keep`` returns what is kept of an
-    object. To be held while it is used.
-    """
-    shared = _shared.setdefault(asyncio.get_running_loop(), {})
-    key = (access, path, label_selector, field_selector, pauses, keep)
-    if key not in shared:
-        made = Informer(access, path, label_selector, field_selector, pauses, keep)
-        made._forget = lambda: shared.pop(key, None)  # noqa: SLF001 - of this module
-        shared[key] = made
-    return shared[key]
 
 
 def _key(thing: Object) -> tuple[str, str]:

@@ -2,8 +2,9 @@
 
 from gatekeeper.kube.access import Access
 from gatekeeper.kube.discovery import Resource
-from gatekeeper.kube.informer import Informer, informer
+from gatekeeper.kube.informer import Informer
 from gatekeeper.kube.rights import Right
+from gatekeeper.kube.shared import informer
 
 _SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", namespaced=True, kind="EndpointSlice")
 _LABEL = "kubernetes.io/service-name"

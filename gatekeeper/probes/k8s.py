@@ -110,7 +110,7 @@ class K8s:
     async def _place(self) -> "_Place":
         """Return where the object is looked for, by what the files and the server say now."""
         from gatekeeper.kube.access import access  # noqa: PLC0415 - what a declaration does not need
-        from gatekeeper.kube.informer import informer  # noqa: PLC0415 - as above
+        from gatekeeper.kube.shared import informer  # noqa: PLC0415 - as above
         from gatekeeper.kube.slices import slices  # noqa: PLC0415 - as above
 
         way = await aside("reading how to reach the API", lambda: access(self.kubeconfig, self.context))

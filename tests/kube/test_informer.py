@@ -13,8 +13,9 @@ from kube.discovered import Resource as ServedResource
 from gatekeeper.kube.access import Access, in_cluster
 from gatekeeper.kube.client import Client
 from gatekeeper.kube.discovery import resource
-from gatekeeper.kube.informer import Informer, informer
+from gatekeeper.kube.informer import Informer
 from gatekeeper.kube.pauses import Pauses
+from gatekeeper.kube.shared import informer
 from gatekeeper.model import Reason
 
 PODS = "/api/v1/namespaces/default/pods"
