@@ -84,7 +84,7 @@ def patterns(text: str) -> str:
     try:
         return "*" if flag(text) else "!*"
     except BadValueError:
-        if re.fullmatch(r"!?[A-Za-z0-9_*?]+", text):
+        if re.fullmatch(r"!?[A-Za-z0-9_.*?-]+", text):
             return text
     message = f"{quoted(text)} is no pattern: write NAME with * and ?, several with commas, !NAME for all but these"
     raise BadValueError(message)

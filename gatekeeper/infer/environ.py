@@ -3,6 +3,7 @@
 Is given the environment and reads none.
 """
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -10,21 +11,29 @@ from typing import NamedTuple
 
 from gatekeeper.declaration import Declaration, Given, Problem, Source, Target
 from gatekeeper.infer import services
-from gatekeeper.infer.value import Named, NothingNamedError, read_value
+from gatekeeper.infer.passed_over import is_noise, why_not
+from gatekeeper.infer.places import Named, NothingNamedError, only_reached
+from gatekeeper.infer.value import read_value
 from gatekeeper.model import Inference, Inferred, LeftOut
-from gatekeeper.options import PREFIX, spelled
+from gatekeeper.options import spelled
 from gatekeeper.probes._protocols import spoken
 from gatekeeper.probes._variables import Read, is_doubtful, names_of, read_name
 from gatekeeper.values import safe_target
 
 _ONE = ("URL", "URI", "DSN", "ADDR", "ADDRESS", "ENDPOINT", "BROKER", "SERVER")
 _SEVERAL = ("URLS", "URIS", "ADDRS", "ADDRESSES", "ENDPOINTS", "BROKERS", "BROKER_LIST", "SERVERS", "NODES", "HOSTS")
-_VALUE = re.compile(rf"(?P<stem>.+)_({'|'.join((*_ONE, *_SEVERAL))})", re.IGNORECASE)
-_HOST = re.compile(r"(?P<stem>.+)_HOST", re.IGNORECASE)
-_PORT = re.compile(r"(?P<stem>.+)_PORT", re.IGNORECASE)
-_NOISE = re.compile(rf"{PREFIX}.*|.*PROXY|SSH_.*|HOSTNAME|(OLD)?PWD|PATH|.*_PATH|NOTIFY_SOCKET", re.IGNORECASE)
+_VALUE = re.compile(rf"(?P<stem>.+)[_.-]({'|'.join((*_ONE, *_SEVERAL))})", re.IGNORECASE)
+_HOST = re.compile(r"(?P<stem>.+)(?P<between>[_.-])(?P<host>HOST)", re.IGNORECASE)
+_PORT = re.compile(r"(?P<stem>.+)(?P<between>[_.-])PORT", re.IGNORECASE)
+_JOINED = re.compile(r"(?P<stem>PG|POSTGRES|MYSQL|REDIS|MONGO|RABBITMQ)(?P<between>)(?P<host>HOST)")  # PGHOST, of libpq
 _API_SERVER = "KUBERNETES_"
-_HAS_WORDS = {"http", "https", "ws", "wss", "grpc", "grpcs", "ssh", "mail", "pg"}  # too common to name a protocol
+_HAS_WORDS = {"http", "https", "ws", "wss", "grpc", "grpcs", "ssh", "mail", "pg", "plaintext"}  # too common to name one
+# What stands beside a protocol's server under its name, and speaks another.
+_BESIDE = {"exporter", "metrics", "ui", "admin", "dashboard", "management", "console", "connect", "rest", "registry"}
+# gRPC has no scheme of its own everywhere: OpenTelemetry and .NET write http:// for it.
+_MAY_BE_GRPC = {"grpc", "otel", "otlp"}
+_GRPC_PORTS = (":4317", ":50051")
+_MOST_TOLD = 10  # ambiguous services, each in a line of its own: a namespace may have thousands
 
 
 class _Found(NamedTuple):
@@ -92,23 +101,36 @@ def _chosen(
     for name, value in environ.items():
         if not any(fnmatchcase(name, each) for each in wanted):
             continue
+        api_server = name.startswith(_API_SERVER) and not any(each.startswith(_API_SERVER) for each in wanted)
         if any(fnmatchcase(name, each) for each in unwanted):
-            if _looks_like_one(name, value):
-                left_out.append(LeftOut(name, "is excluded by the pattern"))
+            why = "is excluded by the pattern"
         elif name in exact:
             chosen[name] = value
-        elif _NOISE.fullmatch(name):
             continue
-        elif name.startswith(_API_SERVER) and not any(each.startswith(_API_SERVER) for each in wanted):
-            if name == f"{_API_SERVER}SERVICE_HOST":
-                left_out.append(LeftOut(name, f"is the API server: {spelled('from_env')}='*,{_API_SERVER}*' names it"))
-        elif _looks_like_one(name, value):
+        elif api_server:
+            why = f"is the API server: {spelled('from_env')}='*,{_API_SERVER}*' names it"
+        else:
+            why = why_not(name, value)
+        if is_noise(name) or not _looks_like_one(name, value) or (api_server and name != f"{_API_SERVER}SERVICE_HOST"):
+            continue
+        if why:
+            left_out.append(LeftOut(name, why))
+        else:
             chosen[name] = value
     return chosen
 
 
 def _looks_like_one(name: str, value: str) -> bool:
-    return bool(_VALUE.fullmatch(name) or _HOST.fullmatch(name) or read_name(name) or services.literals(value))
+    return bool(_VALUE.fullmatch(name) or _of_host(name) or read_name(name) or services.literals(value))
+
+
+def _of_host(name: str) -> re.Match[str] | None:
+    return _HOST.fullmatch(name) or _JOINED.fullmatch(name)
+
+
+def _beside(host: re.Match[str]) -> str:
+    """Return the variable of the port that goes with one of a host."""
+    return f"{host['stem']}{host['between']}{'PORT' if host['host'].isupper() else 'port'}"
 
 
 def _values(
@@ -120,31 +142,31 @@ def _values(
     problems: list[Problem],
 ) -> Iterator[_Found]:
     """Yield what values name: URLs and lists first, then hosts with a port beside them."""
-    hosts = [name for name in chosen if _HOST.fullmatch(name)]
+    hosts = {name: match for name in chosen if (match := _of_host(name)) and not _VALUE.fullmatch(name)}
+    known = {**chosen, **environ}
     for name in (*(each for each in chosen if each not in hosts), *hosts):
         value = chosen[name]
-        if services.literals(value) or services.belongs(name, value, environ) or (not value and name in needs):
+        if services.literals(value) or services.belongs(name, value, known) or (not value and name in needs):
             continue
         port = ""
         variables: tuple[str, ...] = (name,)
-        match = _VALUE.fullmatch(name) or _HOST.fullmatch(name)
+        match = hosts.get(name) or _VALUE.fullmatch(name)
         stem = match["stem"] if match else name
         if name in hosts:
-            beside = next((each for each in (f"{stem}_PORT", f"{stem}_port") if environ.get(each)), "")
-            link = re.fullmatch(r"\w+://.*:([0-9]+)", environ.get(beside, "").strip())
-            port = link[1] if link else environ.get(beside, "").strip()
-            if services.literals(port):
-                port = ""
-            variables = (name, beside) if beside and not link else (name,)
+            beside = _beside(hosts[name])
+            said = environ.get(beside, "").strip()
+            link = re.fullmatch(r"\w+://.*:([0-9]+)", said)
+            port = link[1] if link else "" if services.literals(said) else said
+            variables = (name, beside) if said and not link else (name,)
         elif name not in strict and (of_port := _PORT.fullmatch(name)):
-            if f"{of_port['stem']}_HOST" not in chosen:
+            if not any(f"{of_port['stem']}{of_port['between']}{host}" in chosen for host in ("HOST", "host")):
                 left_out.append(LeftOut(name, "is a port without a host"))
             continue
         try:
             if port and not port.isdigit():
                 message = f"has no host to go with: {variables[-1]} is no port"
                 raise NothingNamedError(message)
-            named = read_value(value, _hint(stem), port)
+            named = read_value(value, _hint(stem), port, is_host=name in hosts)
         except NothingNamedError as nothing:
             if name in strict:
                 problems.append(
@@ -157,13 +179,16 @@ def _values(
 
 
 def _of_value(stem: str, name: str, variables: tuple[str, ...], named: Named) -> _Found:
+    if _MAY_BE_GRPC & set(re.split("[_.-]", stem.lower())) or any(each.endswith(_GRPC_PORTS) for each in named.targets):
+        named = only_reached(named, "tcp, because gRPC may be spoken there")
     return _Found(_dashed(stem), _dashed(name), named.targets, named.options, variables, named.note)
 
 
 def _hint(stem: str) -> str:
     """Return the last word of a variable's name that names a protocol."""
-    words = [word for word in stem.lower().split("_") if word not in _HAS_WORDS and spoken(word)]
-    return words[-1] if words else ""
+    words = re.split("[_.-]", stem.lower())
+    known = [word for word in words if word not in _HAS_WORDS and spoken(word)]
+    return "postgres" if stem == "PG" else known[-1] if known and not _BESIDE & set(words) else ""
 
 
 def _services(
@@ -175,10 +200,11 @@ def _services(
 ) -> Iterator[_Found]:
     """Yield the services that variables of theirs tell, and those that left a ``$(…)`` in another variable."""
     told: dict[str, Read] = {}
+    known = {**chosen, **environ}
     for name, value in chosen.items():
         if services.literals(value):
             continue
-        read = services.belongs(name, value, environ) or (read_name(name) if not value else None)
+        read = services.belongs(name, value, known) or (read_name(name) if not value else None)
         if not value and name not in needs:
             read = None
         if read and not value and (is_doubtful(name) or read.is_link) and not _stands_beside(read, environ):
@@ -189,15 +215,29 @@ def _services(
             what = f"is not set, and names no service: write its dependency out, or {spelled('needs')} X_SERVICE_HOST"
             problems.append(Problem(f"variable {name}", what))
     covered = _covered(declared)
-    missing = list(_left_behind(chosen, told, environ))
-    for service in (*services.together(told, environ), *missing):
+    left = _left_behind(chosen, told, environ, problems)
+    ambiguous = []
+    for service in (*services.together(told, environ), *left):
         if service.name:
             target = f"service://{service.name}{f':{service.port}' if service.port else ''}"
             name = service.name.split(".")[0]
             awaited = () if service.port else (("awaited", "yes"),)  # it need not exist yet
             yield _Found(name, f"{name}-service", (target,), awaited, service.variables, service.note)
         elif not covered & {*names_of(service.stem), service.stem.lower()}:
-            problems.append(Problem(f"variable {service.variables[0]}", services.ambiguous(service.stem)))
+            ambiguous.append(service)
+    _tell_ambiguous(ambiguous, problems)
+
+
+def _tell_ambiguous(ambiguous: Sequence[services.Service], problems: list[Problem]) -> None:
+    problems += [
+        Problem(f"variable {each.variables[0]}", services.ambiguous(each.stem)) for each in ambiguous[:_MOST_TOLD]
+    ]
+    if len(ambiguous) > _MOST_TOLD:
+        what = (
+            f"{len(ambiguous) - _MOST_TOLD} more services may have two names each: name those that are needed, as in "
+            f"{spelled('from_env')}='DB_*,REDIS_*', or keep the others away (enableServiceLinks: false in the pod)"
+        )
+        problems.append(Problem("environment", what))
 
 
 def _stands_beside(read: Read, environ: Mapping[str, str]) -> bool:
@@ -215,23 +255,29 @@ def _doubt(read: Read) -> str:
 
 
 def _left_behind(
-    chosen: Mapping[str, str], told: Mapping[str, Read], environ: Mapping[str, str]
-) -> Iterator[services.Service]:
-    """Yield the services of each ``$(X_SERVICE_HOST)`` that the kubelet left, but for those that are told already."""
-    stems: dict[str, tuple[list[str], str]] = {}
+    chosen: Mapping[str, str], told: Mapping[str, Read], environ: Mapping[str, str], problems: list[Problem]
+) -> list[services.Service]:
+    """Return the services of each ``$(X_SERVICE_HOST)`` that the kubelet left, but for those that are told already."""
+    stems: dict[str, tuple[list[str], str, bool]] = {}
+    already = {each.stem for each in told.values()}
     for variable, value in chosen.items():
         for name in services.literals(value):
-            read = read_name(name)
-            if read and not environ.get(name) and read.stem not in {each.stem for each in told.values()}:
-                variables, port = stems.get(read.stem, ([], ""))
-                beside = _HOST.fullmatch(variable)
-                number = environ.get(f"{beside['stem']}_PORT", "") if beside else ""
+            read = services.left(name)
+            if read is None:
+                problems.append(Problem(f"variable {variable}", _doubt(Read(name.partition("_SERVICE_PORT")[0]))))
+            elif read.stem not in already:
+                variables, port, is_set = stems.get(read.stem, ([], "", False))
+                beside = _of_host(variable)
+                number = environ.get(_beside(beside), "") if beside else ""
                 port = port or services.port_beside(value) or (number if number.isdigit() else "") or read.port
-                stems[read.stem] = ([*dict.fromkeys((*variables, variable))], port)
-    for stem, (variables, port) in stems.items():
+                stems[read.stem] = ([*dict.fromkeys((*variables, variable))], port, is_set or bool(environ.get(name)))
+    found = []
+    for stem, (variables, port, is_set) in stems.items():
         names = names_of(stem)
-        note = "did not exist when the container was made" + ("" if port else "; its port is asked of DNS")
-        yield services.Service(stem, names[0] if len(names) == 1 else None, port, tuple(variables), note)
+        note = "is there by now, and was not replaced" if is_set else "did not exist when the container was made"
+        note += "" if port else "; its port is asked of DNS"
+        found.append(services.Service(stem, names[0] if len(names) == 1 else None, port, tuple(variables), note))
+    return found
 
 
 def _covered(declared: Iterable[Declaration]) -> set[str]:
@@ -254,9 +300,9 @@ def _with_names(found: Iterable[_Found]) -> list[tuple[str, _Found]]:
             together = (*named[name].variables, *each.variables)
             named[name] = named[name]._replace(variables=tuple(dict.fromkeys(together)))
             continue
-        if name in named:
-            name = each.other_name
-        named[name] = each
+        others = (f"{each.other_name[:60]}-{number}" for number in itertools.count(2))
+        names = itertools.chain((name, each.other_name), others)
+        named[next(free for free in names if free not in named)] = each
     return list(named.items())
 
 
@@ -267,4 +313,4 @@ def _declaration(name: str, found: _Found) -> Declaration:
 
 
 def _dashed(stem: str) -> str:
-    return re.sub(r"^-+|-+$", "", stem.lower().replace("_", "-"))[:63] or "variable"
+    return re.sub(r"[^a-z0-9]+", "-", stem.lower())[:63].strip("-") or "variable"

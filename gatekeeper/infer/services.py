@@ -7,11 +7,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from gatekeeper.infer.places import is_address
 from gatekeeper.probes._variables import Read, is_doubtful, names_of, read_name
 
 _LINK = re.compile(r"(tcp|udp|sctp)://(?P<host>\[[0-9A-Fa-f:.]+\]|[^:/@]+):(?P<port>[0-9]+)")
-_LITERAL = re.compile(r"\$\((?P<name>[A-Za-z0-9_]+_SERVICE_(HOST|PORT(_[A-Za-z0-9_]+)?))\)")
-_ADDRESS = re.compile(r"\[?[0-9A-Fa-f.:]*[0-9:][0-9A-Fa-f.:]*\]?")
+_LITERAL = re.compile(
+    r"\$\((?P<name>[A-Za-z0-9_]+_(SERVICE_(HOST|PORT(_[A-Za-z0-9_]+)?)|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?))\)"
+)
 _DNS_NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\.?")
 
 
@@ -28,7 +30,8 @@ class Service(NamedTuple):
 def belongs(variable: str, value: str, environ: Mapping[str, str]) -> Read | None:
     """Return what a variable tells of a service; None for one that an application may have for itself.
 
-    ``REDIS_PORT`` is a link where its value is a URL, ``REDIS_SERVICE_PORT`` the port of ``redis`` where it is not.
+    ``REDIS_PORT`` is a link where its value is a URL, ``REDIS_SERVICE_PORT`` the port of ``redis`` where it is not, and
+    there is a ``REDIS_SERVICE_HOST``, which the kubelet makes always. That one is an address, or the name itself.
     """
     read = read_name(variable)
     if read is None:
@@ -36,7 +39,8 @@ def belongs(variable: str, value: str, environ: Mapping[str, str]) -> Read | Non
     if is_doubtful(variable) and _LINK.fullmatch(value):
         return Read(re.split(r"_PORT(?=$|_[0-9]+_)", variable)[0], is_link=True)
     if not read.is_link:
-        return read
+        host = environ.get(f"{read.stem}_SERVICE_HOST")
+        return read if host is not None and (not host or _names_a_host(host)) else None
     linked = _LINK.fullmatch(value) or _LINK.fullmatch(environ.get(f"{read.stem}_PORT", ""))
     return read if linked else None
 
@@ -49,9 +53,13 @@ def together(told: Mapping[str, Read], environ: Mapping[str, str]) -> list[Servi
     return [_service(stem, variables, told, environ) for stem, variables in groups.items()]
 
 
+def _names_a_host(host: str) -> bool:
+    return is_address(host) or bool(_DNS_NAME.fullmatch(host.lower())) or bool(literals(host))
+
+
 def literals(value: str) -> list[str]:
     """Return the service variables that the kubelet left as ``$(NAME)``, because they did not exist."""
-    return [match["name"] for match in _LITERAL.finditer(value)]
+    return [match["name"] for match in _LITERAL.finditer(value)] if "$(" in value else []
 
 
 def port_beside(value: str) -> str:
@@ -60,9 +68,13 @@ def port_beside(value: str) -> str:
     return found[1] if found else ""
 
 
-def is_address(host: str) -> bool:
-    """Tell whether a host is an address, and no name."""
-    return bool(_ADDRESS.fullmatch(host))
+def left(name: str) -> Read | None:
+    """Return what a name that was left as ``$(NAME)`` tells, None where that may be two services."""
+    read = read_name(name)
+    numbered = re.search(r"_PORT_([0-9]+)_", name) if read and read.is_link else None
+    if is_doubtful(name) and re.search(r"_SERVICE_PORT_[0-9]+_(TCP|UDP|SCTP)", name):
+        return None
+    return read._replace(port=numbered[1]) if read and numbered else read
 
 
 def ambiguous(stem: str, what: str = "a service") -> str:
@@ -77,8 +89,10 @@ def ambiguous(stem: str, what: str = "a service") -> str:
 def _service(stem: str, variables: Sequence[str], told: Mapping[str, Read], environ: Mapping[str, str]) -> Service:
     host = environ.get(f"{stem}_SERVICE_HOST", "")
     port, note = _port(stem, variables, told, environ)
-    if host and not is_address(host) and _DNS_NAME.fullmatch(host):
-        return Service(stem, host, port, tuple(variables), note)  # an application's own, which says the name itself
+    if host and not is_address(host) and _DNS_NAME.fullmatch(host.lower()):
+        return Service(
+            stem, host.lower(), port, tuple(variables), note
+        )  # an application's own, which says the name itself
     names = names_of(stem)
     name = names[0] if len(names) == 1 else None
     if name == "kubernetes":

@@ -25,20 +25,22 @@ class Protocol(NamedTuple):
 
 
 class Spoken(NamedTuple):
-    """What a scheme means: the kind that probes it (None where there is none yet), and the port (None if unknown)."""
+    """What a scheme means: the kind that probes it (None if there is none yet), the port (None if unknown), whose."""
 
     kind: str | None
     port: int | None
+    protocol: str = ""
 
 
 def _all() -> Iterator[Protocol]:
-    yield Protocol("postgres", 5432, "postgresql pg pgsql postgis timescaledb cockroachdb")
-    yield Protocol("mysql", 3306, "mariadb mysql2")
-    yield Protocol("redis", 6379, "valkey", "rediss valkeys")
-    yield Protocol("amqp", 5672, "rabbitmq rabbit", "amqps", 5671)
-    yield Protocol("kafka", 9092)
+    yield Protocol("postgres", 5432, "postgresql pg pgsql psql postgis timescaledb cockroachdb")
+    yield Protocol("mysql", 3306, "mariadb mysql2 trilogy mysqlgis")
+    yield Protocol("redis", 6379, "valkey rediscache", "rediss valkeys")
+    yield Protocol("sentinel", 26379, "redis-sentinel")
+    yield Protocol("amqp", 5672, "rabbitmq rabbit pyamqp", "amqps", 5671)
+    yield Protocol("kafka", 9092, "plaintext sasl_plaintext", "sasl_ssl")
     yield Protocol("mongodb", 27017, "mongo")
-    yield Protocol("memcached", 11211, "memcache")
+    yield Protocol("memcached", 11211, "memcache pymemcache")
     yield Protocol("nats", 4222)
     yield Protocol("mqtt", 1883, "mosquitto", "mqtts", 8883)
     yield Protocol("mssql", 1433, "sqlserver")
@@ -61,7 +63,10 @@ def _all() -> Iterator[Protocol]:
 
 
 def spoken(scheme: str) -> Spoken | None:
-    """Return what a scheme or a word means, None where it is not known."""
+    """Return what a scheme or a word means, None where it is not known.
+
+    Of the kinds, only those of a protocol are: what runs a command or reads a file is never named by a value.
+    """
     for protocol in _all():
         if scheme in protocol.names:
             others = protocol.secure.split()
@@ -70,5 +75,5 @@ def spoken(scheme: str) -> Spoken | None:
             # A kind that speaks TLS under a scheme of its own has it in the table; another is only reached.
             tried = (scheme,) if secure else (scheme, *(each for each in protocol.names if each not in others))
             kind = next((each for each in tried if each in KINDS), None)
-            return Spoken(kind, port)
-    return Spoken(scheme, None) if scheme in KINDS else None
+            return Spoken(kind, port, protocol.name)
+    return None

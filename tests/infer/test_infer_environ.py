@@ -6,7 +6,7 @@ import pytest
 
 from gatekeeper.declaration import Declaration, Problem, Target
 from gatekeeper.infer.environ import infer
-from gatekeeper.model import Inference, Inferred
+from gatekeeper.model import Inference, Inferred, LeftOut
 from gatekeeper.probes import KINDS
 
 PG = "postgres" if "postgres" in KINDS else "tcp"
@@ -18,6 +18,7 @@ LINKS = {
     "DB_PORT_5432_TCP_PROTO": "tcp",
 }
 SERVICE = {"DB_SERVICE_HOST": "10.0.0.1", "DB_SERVICE_PORT": "5432", "DB_SERVICE_PORT_PG": "5432", **LINKS}
+FILES = {"file": "tcp://a:1", "dns": "tcp://b:53", "exec": "tcp://c:1"}
 LEFT_NOTE = "did not exist when the container was made"
 
 
@@ -79,7 +80,29 @@ def problems_of(environ: Mapping[str, str], *patterns: str, needs: Sequence[str]
         ({"URL": "pg://u:p@$(DB_SERVICE_HOST):$(DB_SERVICE_PORT)/x"}, {"db": "service://db"}),
         ({"URL": "pg://u:p@$(DB_SERVICE_HOST):5432/x"}, {"db": "service://db:5432"}),
         ({"URL": "http://$(DB_SERVICE_HOST):$(DB_SERVICE_PORT_PG)"}, {"db": "service://db:pg"}),
+        ({"URL": "http://$(DB_PORT_5432_TCP_ADDR)"}, {"db": "service://db:5432"}),
+        ({"MY_URL": "x://$(DB_SERVICE_HOST):1", **SERVICE}, {"db": "service://db:5432"}),
         ({"REDIS_PORT": "6379"}, {}),
+        ({"GRPC_SERVICE_PORT": "50051"}, {}),
+        ({"A_SERVICE_HOST": "http://auth:80", "A_SERVICE_PORT": "80"}, {"a-service": "http://auth:80"}),
+        ({"A_SERVICE_HOST": "auth:81"}, {"a-service": "tcp://auth:81"}),
+        ({"A_SERVICE_HOST": "Db1", "A_SERVICE_PORT": "80"}, {"db1": "service://db1:80"}),
+        ({"A_SERVICE_HOST": "fd00::7", "A_SERVICE_PORT": "80"}, {"a": "service://a:80"}),
+        ({"PGHOST": "db", "PGPORT": "5433"}, {"pg": f"{PG}://db:5433"}),
+        ({"PGHOST": "db"}, {"pg": f"{PG}://db:5432"}),
+        ({"DB_HOST": "fd00::7", "DB_PORT": "5432"}, {"db": "tcp://[fd00::7]:5432"}),
+        ({"DATABASE_HOST": "db:5432"}, {"database": "tcp://db:5432"}),
+        ({"spring.datasource.url": "jdbc:postgresql://db/x"}, {"spring-datasource": f"{PG}://db:5432"}),
+        ({"spring.data.host": "db", "spring.data.port": "1"}, {"spring-data": "tcp://db:1"}),
+        ({"REDIS_EXPORTER_ADDR": "a:9121"}, {"redis-exporter": "tcp://a:9121"}),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, {"otel-exporter-otlp": "tcp://c:4318"}),
+        ({"TRACES_ENDPOINT": "http://c:4317"}, {"traces": "tcp://c:4317"}),
+        ({"FILE_SERVER": "a:1", "DNS_SERVER": "b:53", "EXEC_URL": "exec://c:1"}, FILES),
+        ({"MODEL_URL": "http://minio:9000/models/x.zip"}, {"model": "http://minio:9000"}),
+        (
+            {"DB_HOST_URL": "tcp://a:1", "DB_URL": "tcp://b:2", "DB_HOST": "c", "DB_PORT": "3"},
+            {"db-host": "tcp://a:1", "db": "tcp://b:2", "db-host-2": "tcp://c:3"},
+        ),
         ({"DB_URL": "redis://a:1", "DB_HOST": "b", "DB_PORT": "2"}, {"db": "redis://a:1", "db-host": "tcp://b:2"}),
     ],
 )
@@ -102,7 +125,8 @@ def test_each_form_is_one_dependency(environ: dict[str, str], found: dict[str, s
         "HOSTNAME",
         "PATH",
         "GATEKEEPER_STATUS_ADDR",
-        *("HOST", "PORT", "URL", "LD_LIBRARY_PATH", "LANG", "NOTIFY_SOCKET"),
+        *("HOST", "PORT", "URL", "LD_LIBRARY_PATH", "LANG", "NOTIFY_SOCKET", "GOPROXY"),
+        *("A\x1b[2J_URL", "A B_URL", "\udcff_URL", "\u00e9_URL"),
     ],
 )
 def test_noise_tells_of_nothing(name: str) -> None:
@@ -129,6 +153,51 @@ def test_what_is_left_out_says_why() -> None:
         ("D_PORT", "is a port without a host"),
         ("C_HOST", "names a host without a port, and no protocol that has a usual one"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("APP_URL", "http://localhost", "tells by its name where the program itself is to be found"),
+        ("OAUTH_REDIRECT_URI", "https://my.example/x", "tells by its name where the program itself is to be found"),
+        ("VIRTUAL_HOST", "my.example", "tells by its name where the program itself is to be found"),
+        ("DJANGO_ALLOWED_HOSTS", "my.example:80", "tells by its name where the program itself is to be found"),
+        ("PIP_INDEX_URL", "https://pypi.example/simple", "is a setting of a package manager"),
+        ("PHP_URL", "https://php.example/distributions/php-8.2.1.tar.xz", "names a file of the web"),
+        ("PHP_ASC_URL", "https://php.example/php-8.2.1.tar.xz.asc?x=1", "names a file of the web"),
+        ("PYTHON_GET_PIP_URL", "https://hub.example/get-pip.py", "names a file of the web"),
+    ],
+)
+def test_what_images_and_frameworks_have_for_themselves_is_passed_over(name: str, value: str, why: str) -> None:
+    """Whoever waits for its own address waits for ever; the reason says how to name such a variable."""
+    way_in = f"--from-env='*,{name}' names it"
+    assert [tuple(each) for each in inference({name: value}).left_out] == [(name, f"{why}: {way_in}")]
+    if name != "VIRTUAL_HOST":
+        assert len(inference({name: value}, ("*", name)).found) == 1
+
+
+def test_a_port_of_a_service_without_its_host_is_an_applications_own() -> None:
+    """The kubelet makes the two together."""
+    assert inference({"GRPC_SERVICE_PORT": "50051"}).left_out == (
+        LeftOut("GRPC_SERVICE_PORT", "is a port without a host"),
+    )
+    assert targets({"DB_SERVICE_PORT": "1"}, needs=["DB_SERVICE_HOST"]) == {"db": "service://db:1"}
+
+
+def test_a_namespace_of_thousands_of_services_is_a_short_story() -> None:
+    """Ten of them are told each, and what to do about the rest; a pattern finds the one that is meant."""
+    environ = {}
+    for number in range(2500):
+        environ |= {name.replace("DB", f"MY_DB{number}"): value for name, value in SERVICE.items()}
+        environ |= {name.replace("DB", f"DB{number}"): value for name, value in SERVICE.items()}
+    *ten, last = problems_of(environ, "*")
+    assert len(ten) == 10
+    assert all("may mean a service my-db" in each for each in ten)
+    assert last == (
+        "environment: 2490 more services may have two names each: name those that are needed, as in "
+        "--from-env='DB_*,REDIS_*', or keep the others away (enableServiceLinks: false in the pod)"
+    )
+    assert targets(environ, "DB7_*") == {"db7": "service://db7:5432"}
 
 
 def test_patterns_choose() -> None:
@@ -187,6 +256,7 @@ DOUBT = (
         ({}, ["A_B_SERVICE_HOST"], f"variable A_B_SERVICE_HOST: {A_B}"),
         ({"A_B_SERVICE_HOST": "10.0.0.1"}, [], f"variable A_B_SERVICE_HOST: {A_B}"),
         ({"X_HOST": "$(A_B_SERVICE_HOST)"}, [], f"variable X_HOST: {A_B}"),
+        ({"X_HOST": "$(DB_SERVICE_PORT_80_TCP_ADDR)"}, [], DOUBT.replace("DB_SERVICE_PORT", "X_HOST", 1)),
         (
             {},
             ["DB_SERVICE_PORT"],

@@ -49,6 +49,42 @@ def test_a_wait_is_for_what_was_inferred_and_logs_it_once() -> None:
         assert run("wait", "--from-env=AN_URL", "--timeout=200ms", env=env).returncode == 124
 
 
+HOSTILE = {
+    "A_URL": f"postgres://u:{SECRET}/x@127.0.0.1:1/app?password={SECRET}",
+    "B_URL": f"postgres://u:p@{SECRET}/x@127.0.0.1:1/app",
+    "C_URL": f"jdbc:postgresql://127.0.0.1:1/app?user=u&password=p@{SECRET}",
+    "D_DSN": f"u:{SECRET}\n@tcp(127.0.0.1:1)/app",
+    "E_DSN": f"host=127.0.0.1 port=1 password='{SECRET} {SECRET}'",
+    "F_URL": f"https://hooks.example/{SECRET}.zip?x={SECRET}",
+    "G_URL": f"http://127.0.0.1:1/{SECRET}?x={SECRET}",
+    "H_URL": f"{SECRET}",
+    "I_URL": f"amqp://u:\udcff{SECRET}@127.0.0.1:1",
+    "J_URL": f"redis://:{SECRET}@$(X_SERVICE_HOST):1",
+}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["plan", "--from-env"],
+        ["plan", "--from-env", "--output=json"],
+        ["plan", f"--from-env={','.join(HOSTILE)}"],
+        ["check", "--from-env=*,!J_*", "--output=json"],
+        ["wait", "--from-env", "-v", "--log-format=console", "--timeout=200ms"],
+        ["wait", "--from-env=*,!J_*", "-v", "--log-format=json", "--timeout=200ms"],
+    ],
+)
+def test_no_password_of_the_environment_is_ever_told(words: list[str], tmp_path: Path) -> None:
+    """Neither by a page nor in JSON, a log, a report or an error, whatever the value is like."""
+    report = tmp_path / "report"
+    env = {**HOSTILE, "GATEKEEPER_TERMINATION_LOG": str(tmp_path / "message"), "GATEKEEPER_REPORT": str(report)}
+    done = run(*words, env=env)
+    assert done.returncode in (0, 1, 2, 124), done.stderr
+    files = "".join(path.read_text() for path in tmp_path.iterdir())
+    assert SECRET not in done.stdout + done.stderr + files
+    assert "Traceback" not in done.stderr
+
+
 def test_a_plan_file_may_ask_for_it(tmp_path: Path) -> None:
     """The keys are those of the options."""
     plan = tmp_path / "plan.yaml"

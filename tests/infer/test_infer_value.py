@@ -5,7 +5,11 @@ import pytest
 from gatekeeper.infer.value import Named, NothingNamedError, read_value
 from gatekeeper.probes import KINDS
 
+NO_PROTOCOLS = {"exec", "file", "notify", "k8s", "dns", "service", "tls"}
 ANY_ANSWER = (("status", "100-499"),)
+
+
+TWO_WAYS = "has an @ behind its host, or / ? # ; @ in its password: write them as %40 and %2F %3F %23 %3B"
 
 
 def kind(name: str) -> str:
@@ -50,6 +54,33 @@ PG, MY, RE, AM, KA, MO, NA = map(kind, ("postgres", "mysql", "redis", "amqp", "k
         ("unix:///run/app.sock", ["unix:///run/app.sock"]),
         ("mystery://x:99/path", ["tcp://x:99"]),
         ("wss://x/path", ["tcp://x:443"]),
+        ("SASL_SSL://a:9092,b:9092", ["tcp://a:9092", "tcp://b:9092"]),
+        ("SASL_PLAINTEXT://a", [f"{kind('kafka')}://a:9092"]),
+        ("kafka+ssl://a:1,kafka+ssl://b:2", ["tcp://a:1", "tcp://b:2"]),
+        ("redis://cache/0?ssl=true", ["tcp://cache:6379"]),
+        ("redis+sentinel://a,b", [f"{kind('sentinel')}://a:26379", f"{kind('sentinel')}://b:26379"]),
+        ("sentinel://a:1;sentinel://b:2", [f"{kind('sentinel')}://a:1", f"{kind('sentinel')}://b:2"]),
+        ("postgresql://u:p@db:5433/app?schema=public", [f"{PG}://db:5433"]),
+        ("postgres://db/app?options=a@b", [f"{PG}://db:5432"]),
+        ("postgres://u:p%40w%2Fx@db/app", [f"{PG}://db:5432"]),
+        ("postgres://u:p\n\udcffw@db/app", [f"{PG}://db:5432"]),
+        ("postgres://u:p@w@db/app", [f"{PG}://db:5432"]),
+        ("db+postgresql://u:p@db/app", [f"{PG}://db:5432"]),
+        ("psql://db", [f"{PG}://db:5432"]),
+        ("r2dbc:pool:postgresql://db/app", [f"{PG}://db:5432"]),
+        ("jdbc:p6spy:mysql://db/app", [f"{MY}://db:3306"]),
+        ("jdbc:aws-wrapper:postgresql://db/app", [f"{PG}://db:5432"]),
+        ("jdbc:postgresql://db/app?user=u&password=p@w", [f"{PG}://db:5432"]),
+        ("jdbc:sqlserver://db:1433;user name=u;password=p@w", [f"{kind('mssql')}://db:1433"]),
+        ("pyamqp://u:p@mq//", [f"{AM}://mq:5672"]),
+        ("clickhouse+http://u:p@ch/app", ["http://ch:8123"]),
+        ("clickhouse+native://ch", [f"{kind('clickhouse')}://ch:9000"]),
+        ("elasticsearch+https://es", ["https://es:9200"]),
+        ('["http://a:9200","http://b:9200"]', ["http://a:9200", "http://b:9200"]),
+        ('["a:1", "b:2"]', ["tcp://a:1", "tcp://b:2"]),
+        ("https://unpkg.com/vue@3.2.1/dist", ["https://unpkg.com:443"]),
+        ("http+unix://%2Frun%2Fapp.sock/v1", ["unix:///run/app.sock"]),
+        ("http://my_db.:80", ["http://my_db.:80"]),
     ],
 )
 def test_servers_are_named_without_what_is_secret(value: str, targets: list[str]) -> None:
@@ -115,6 +146,19 @@ def test_what_was_taken_for_it_is_said() -> None:
         (":8080", "is an address to listen at"),
         ("db", "names a host without a port, and no protocol that has a usual one"),
         ("db:99999", "has a port that is none"),
+        ("locmem://", "names no server of a network"),
+        ("REDIS_URL=none", "is neither a URL nor HOST:PORT"),
+        ("none", "is a word for yes or no"),
+        ("fd00::7:5432", "is an IPv6 address without brackets: where it ends and a port begins cannot be told"),
+        ("a..b:1", "is neither a URL nor HOST:PORT"),
+        ("1.2.3.400:1", "is neither a URL nor HOST:PORT"),
+        ("[1:2]:1", "is neither a URL nor HOST:PORT"),
+        (f"{'a' * 64}:1", "is neither a URL nor HOST:PORT"),
+        (f"{'a.' * 127}b:1", "is neither a URL nor HOST:PORT"),
+        ("[" * 5000, "is neither a URL nor HOST:PORT"),
+        ("postgres://u:p@w/x@db/app", TWO_WAYS),
+        ("postgres://u:1/x@db/app", TWO_WAYS),
+        ("https://api:1/users/@me", TWO_WAYS),
         ("s3://bucket/key", "names a host without a port, and no protocol that has a usual one"),
         ("hello world", "is neither a URL nor HOST:PORT"),
         ("12345", "is neither a URL nor HOST:PORT"),
@@ -157,3 +201,75 @@ def test_a_long_value_that_is_nothing_is_seen_through_at_once() -> None:
     for value in ("a=a" * 20000, "a" * 50000 + "!", "jdbc:" + "a:" * 20000, "a=" * 20000 + "'"):
         with pytest.raises(NothingNamedError):
             read_value(value)
+
+
+CONNECTIONS = (
+    "postgres://u:{0}@db:5432/app?sslmode=require",
+    "postgres://u:{0}@a,b:1/app",
+    "redis://:{0}@cache",
+    "redis://{0}@",
+    "mongodb+srv://u:{0}@db.example/app",
+    "mongodb://u:{0}@a,b,c/app?tls=true",
+    "amqp://u:{0}@a,amqp://u:{0}@b",
+    "SASL_SSL://u:{0}@a:1,b:2",
+    "mystery://u:{0}@h:1/{0}",
+    "https://u:{0}@api/x",
+    "https://{0}@api.example/x",
+    "https://api.example/{0}",
+    "https://api.example/x?key={0}#{0}",
+    "http+unix://u:{0}@%2Frun/x",
+    "clickhouse+https://u:{0}@ch",
+    "jdbc:postgresql://db/app?user=u&password={0}",
+    "jdbc:postgresql://db/app?user=u&password={0}&ssl=true",
+    "jdbc:sqlserver://db:1433;user=u;password={0};encrypt=true",
+    "jdbc:mysql://u:{0}@db/app",
+    "jdbc:oracle:thin:u/{0}@db:1521:x",
+    "r2dbc:mysql://u:{0}@db/app",
+    "u:{0}@tcp(db:1)/app",
+    "host=db password='{0}' dbname=app",
+    "host=db password={0}",
+    "Server=db;User Id=u;Password={0}",
+    "u:{0}",
+    '["http://u:{0}@a:1"]',
+)
+PASSWORDS = (
+    *(f"huntah{between}zwelve" for between in "/?#@:;,\\&=%'\" \t\n\x00\u00e9\udcff"),
+    *("huntah/@zwelve", "huntah@/zwelve", "huntah?a=@zwelve", "huntah;b=1@zwelve", "huntah://zwelve"),
+    *("huntah,redis://zwelve", "huntah)/zwelve", "huntah(zwelve", "huntah]zwelve", "huntah%40zwelve"),
+    *("huntah $(X) zwelve", "1/huntah@zwelve"),
+)
+
+
+@pytest.mark.parametrize("connection", CONNECTIONS)
+def test_no_password_is_told_whatever_is_in_it(connection: str) -> None:
+    """What ends a host in a URL may stand in a password that nobody has escaped: rather nothing is taken."""
+    for password in PASSWORDS:
+        for hint in ("", "redis"):
+            try:
+                told = repr(read_value(connection.format(password), hint))
+            except NothingNamedError as error:
+                told = repr(error)
+            assert "huntah" not in told, password
+            assert "zwelve" not in told, password
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_value_names_no_kind_that_is_no_protocol(kind: str) -> None:
+    """Whatever stands in an environment, no command is run for it and no file looked for."""
+    if kind in ("http", "https"):
+        return
+    for value, hint in ((f"{kind}://x:80", ""), ("x:80", kind), (f"{kind}+http://x:80", ""), (f"db+{kind}://x:80", "")):
+        try:
+            named = read_value(value, hint)
+        except NothingNamedError:
+            continue
+        assert {target.partition(":")[0] for target in named.targets} <= {"tcp", "unix", "http", kind} - NO_PROTOCOLS
+
+
+@pytest.mark.parametrize(
+    ("value", "port", "target"),
+    [("fd00::7", "5432", "tcp://[fd00::7]:5432"), ("[fd00::7]", "5432", "tcp://[fd00::7]:5432")],
+)
+def test_a_host_may_be_an_ipv6_address_without_brackets(value: str, port: str, target: str) -> None:
+    """No port can follow in a variable that is called a host."""
+    assert read_value(value, "", port, is_host=True).targets == (target,)

@@ -1,0 +1,119 @@
+"""From ``HOST[:PORT]`` to targets: what stands in other people's settings in the place of a server.
+
+Pure. No message holds a part of the value, because what is taken for a host may be a piece of a password.
+"""
+
+import ipaddress
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from gatekeeper.probes._protocols import Spoken
+
+# A URL in a variable names a server, hardly ever a page of it that tells health: any answer but an error of the server.
+_ANY_ANSWER = "100-499"
+_LISTENS = re.compile(r"0\.0\.0\.0|\[?::\]?|\*|")
+_LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = rf"\[[0-9A-Fa-f:.]+\]|{_LABEL}(\.{_LABEL})*\.?"
+_PLACE = re.compile(rf"(?P<host>{_HOST})(:(?P<port>[0-9]{{1,5}}))?", re.ASCII)
+_NO = re.compile("none|null|nil|false|true|off|on|no|yes|disabled|enabled|undefined|changeme|todo", re.IGNORECASE)
+_LONGEST_NAME = 253
+_LAST_PORT = 65535
+
+NO_ADDRESS = "is neither a URL nor HOST:PORT"
+
+
+class Named(NamedTuple):
+    """The servers that a value names, any of which will do, as lines of a declaration; and what to say of them."""
+
+    targets: tuple[str, ...]
+    options: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+
+
+class NothingNamedError(Exception):
+    """Raised for a value that names no server; its message says why, for people, and holds nothing of the value."""
+
+
+def places(texts: list[str], speaks: Spoken | None, word: str = "", port: str = "") -> Named:
+    """Return the targets of ``HOST[:PORT]``, several; the port is its own, the neighbour's, or the usual one.
+
+    ``word`` is what the protocol is called where there is no kind for it. Raises `NothingNamedError`.
+    """
+    targets = []
+    kind = speaks.kind if speaks and speaks.kind else "tcp"
+    usual = speaks.port if speaks else None
+    assumed = False
+    for text in texts:
+        host, own = _host(text)
+        number = own or port or (str(usual) if usual else "")
+        if not number:
+            message = "names a host without a port, and no protocol that has a usual one"
+            raise NothingNamedError(message)
+        if not 1 <= int(number) <= _LAST_PORT:
+            message = "has a port that is none"
+            raise NothingNamedError(message)
+        assumed = assumed or not (own or port)
+        targets.append(f"{kind}://{host}:{number}")
+    notes = [f"{kind}, there being no kind for {word}"] if speaks and not speaks.kind and word else []
+    notes += [f"the usual port {usual}"] if assumed else []
+    options = (("status", _ANY_ANSWER),) if kind in ("http", "https") else ()
+    return Named(tuple(dict.fromkeys(targets)), options, ", ".join(notes))
+
+
+def only_reached(named: Named, why: str) -> Named:
+    """Return the same servers of HTTP, none of which is asked for anything; ``why`` is said of it."""
+    targets = tuple(re.sub("^https?://", "tcp://", target) for target in named.targets)
+    return named if targets == named.targets else Named(targets, (), ", ".join(filter(None, (why, named.note))))
+
+
+def is_place(text: str) -> bool:
+    """Tell whether a text is ``HOST[:PORT]``, several with commas, and nothing else."""
+    return all(found and _port_of(found) for found in map(_PLACE.fullmatch, text.split(",")))
+
+
+def bracketed(text: str) -> str:
+    """Return a host with brackets around it where it is an IPv6 address without them."""
+    return f"[{text}]" if text.count(":") > 1 and is_address(text, 6) else text
+
+
+@lru_cache(1024)  # asked of each variable of a service anew, and a namespace may have thousands
+def is_address(text: str, version: int = 0) -> bool:
+    """Tell whether a text is an IP address, of this version where one is said."""
+    try:
+        return ipaddress.ip_address(text).version in ((version,) if version else (4, 6))
+    except ValueError:
+        return False
+
+
+def _port_of(found: re.Match[str]) -> bool:
+    return found["port"] is None or int(found["port"]) <= _LAST_PORT
+
+
+def _host(text: str) -> tuple[str, str]:
+    """Return host and port (empty where there is none) of one place."""
+    text = text.strip()
+    if not text.isprintable():
+        message = "holds a control character"
+        raise NothingNamedError(message)
+    if _LISTENS.fullmatch(re.sub(r":[0-9]*$", "", text)) and (":" in text or "." in text or not text):
+        message = "is an address to listen at" if text else "names no host"
+        raise NothingNamedError(message)
+    if _NO.fullmatch(text):
+        message = "is a word for yes or no"
+        raise NothingNamedError(message)
+    if text.count(":") > 1 and is_address(text, 6):
+        message = "is an IPv6 address without brackets: where it ends and a port begins cannot be told"
+        raise NothingNamedError(message)
+    found = _PLACE.fullmatch(text)
+    if not found or not _is_host(found["host"]):
+        raise NothingNamedError(NO_ADDRESS)
+    return found["host"], found["port"] or ""
+
+
+def _is_host(host: str) -> bool:
+    if host.startswith("["):
+        return is_address(host[1:-1], 6)
+    if re.fullmatch(r"[0-9.]+|.*\.[0-9]+\.?", host):  # RFC 1123, 2.1: no name ends in a number
+        return is_address(host, 4)
+    return len(host) <= _LONGEST_NAME

@@ -1,0 +1,104 @@
+"""From ``SCHEME://…`` to targets: what a URL of other people's settings names, without its user, password and path.
+
+Pure. Where a password holds what ends a host, what is its rest and what a host cannot always be told: then nothing is
+taken, because a wrong guess would ask, and show, a piece of the password.
+"""
+
+import re
+from urllib.parse import unquote
+
+from gatekeeper.infer.places import Named, NothingNamedError, is_place, places
+from gatekeeper.probes._protocols import Spoken, spoken
+
+SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9._-]*(\+[A-Za-z0-9+.-]+)?)://(?P<rest>.*)", re.DOTALL)
+NO_NETWORK = re.compile(
+    r"sqlite3?|sqlite3?mc|spatialite|file(cache)?|mem(ory)?|locmem(cache)?|dummy(cache)?|dbcache|consolemail|dummymail"
+    r"|null|h2|derby|hsqldb|duckdb|data|mailto|about|javascript|arn|urn"
+)
+_DATAGRAMS = frozenset(("udp", "udp4", "udp6", "sctp", "unixgram"))
+_OVER_TLS = frozenset(("ssl", "tls", "s", "ssc"))
+_STARTS_PLAIN = frozenset(("postgres", "mysql"))  # where a connection turns to TLS only after a first exchange
+_SEMICOLONS = frozenset(("sqlserver", "mssql", "jtds"))
+_WEB = frozenset(("http", "https", "ws", "wss"))
+_HTTP_PORTS = {"clickhouse+http": 8123, "clickhouse+https": 8443}
+_ASKS_FOR_TLS = re.compile(r"[?&;](tls|ssl|useSSL)=(true|1|yes|required?)(&|;|$)", re.IGNORECASE)
+_PROPERTY = re.compile(r"[\w.\[\]-]+=")
+
+
+def of_url(scheme: str, rest: str, port: str = "") -> Named:
+    """Return what a URL names, given its scheme in lower case and what follows ``://``; raises `NothingNamedError`."""
+    base, _, driver = scheme.removeprefix("db+").partition("+")
+    if NO_NETWORK.fullmatch(base):
+        message = "names no server of a network"
+        raise NothingNamedError(message)
+    if scheme in _DATAGRAMS:
+        message = "is for datagrams, which no connection can be made for"
+        raise NothingNamedError(message)
+    if base == "unix" or driver in ("unix", "socket"):
+        return socket_file(rest, escaped=driver == "unix")
+    servers = _authority(rest, scheme).rpartition("@")[2]
+    if driver == "srv":
+        host = places([servers], Spoken("tcp", 1)).targets[0].removeprefix("tcp://").rpartition(":")[0]
+        return Named((f"dns://_{base}._tcp.{host}",), (("type", "SRV"),), "a name with SRV records")
+    if base in ("tcp", "tcp4", "tcp6"):
+        return places(servers.split(","), Spoken("tcp", None), "", port)
+    speaks, word = _spoken(base, driver, rest)
+    named = places(servers.split(","), speaks, word, port)
+    return named if speaks else named._replace(note=f"tcp: {scheme} is no scheme that is known")
+
+
+def socket_file(rest: str, *, escaped: bool = False) -> Named:
+    """Return the socket file that a path names; ``escaped`` where the path stands for a host (``http+unix://%2Frun``)."""
+    text = unquote(rest.partition("/")[0]) if escaped and not rest.startswith("/") else re.split("[?#]", rest)[0]
+    path = "/" + text.lstrip("/")
+    if path == "/" or not re.fullmatch(r"[A-Za-z0-9_./@+-]+", path):
+        message = "names no socket file that can be told"
+        raise NothingNamedError(message)
+    return Named((f"unix://{path}",))
+
+
+def _spoken(base: str, driver: str, rest: str) -> tuple[Spoken | None, str]:
+    """Return what is spoken there, and what that is called."""
+    whole, known = f"{base}+{driver}", spoken(base)
+    if spoken(whole):  # pulsar+ssl is a scheme of its own
+        return spoken(whole), whole
+    if driver in ("http", "https"):
+        return Spoken(driver, _HTTP_PORTS.get(whole) or (known.port if known else None)), driver
+    if driver == "sentinel":
+        return spoken(driver), driver
+    if driver in _OVER_TLS and known:
+        return Spoken(None, known.port), whole
+    if known and known.kind and known.protocol not in _STARTS_PLAIN | _WEB and _ASKS_FOR_TLS.search(rest):
+        return Spoken(None, known.port), f"{base} over TLS"
+    return known, base
+
+
+def _authority(rest: str, scheme: str) -> str:
+    """Return user, password and servers of what follows ``://``; raises `NothingNamedError` where it may be two."""
+    head, query = _without_properties(rest, "[?;]" if scheme in _SEMICOLONS else "[?]")
+    authority, path = _cut(head)
+    unsure = query.startswith("?") and "@" in query and head == authority and "@" not in authority
+    if query and (unsure or not is_place(authority.rpartition("@")[2])):  # the ? or ; may be one of a password
+        head = rest
+        authority, path = _cut(head)
+    if "@" not in path:
+        return authority
+    if scheme in _WEB and re.fullmatch(r"[^@:]+\.[^@:]+", authority) and is_place(authority):
+        return authority  # https://example.com/@user, which is no user with a slash in its name
+    if head.count("@") == 1 and not is_place(authority):
+        return _cut(head.partition("@")[2])[0]
+    message = "has an @ behind its host, or / ? # ; @ in its password: write them as %40 and %2F %3F %23 %3B"
+    raise NothingNamedError(message)
+
+
+def _cut(text: str) -> tuple[str, str]:
+    authority = re.split(r"[/?#;\\]", text, maxsplit=1)[0]
+    return authority, text[len(authority) :]
+
+
+def _without_properties(rest: str, ends: str) -> tuple[str, str]:
+    """Return what stands before ``?KEY=VALUE`` or ``;KEY=VALUE``, and these: an @ among them ends no password."""
+    for found in re.finditer(ends, rest):
+        if _PROPERTY.match(rest, found.end()):
+            return rest[: found.start()], rest[found.start() :]
+    return rest, ""
