@@ -14,6 +14,8 @@ from gatekeeper.verdict import Report
 
 WITHIN = 3.0  # seconds for all of them, who are there already
 
+_ONE_ADDRESS = "a variable has one value, so wait for one of them elsewhere"
+
 
 class Exported(NamedTuple):
     """The variables, or why they cannot be made; the problem is empty where they can."""
@@ -51,17 +53,28 @@ async def _made(plan: Plan, reports: Sequence[Report]) -> dict[str, str]:
     asked = [dependency for dependency in plan.dependencies if dependency.name in ready]
     made: dict[str, str] = {}
     for dependency, variables in zip(asked, await asyncio.gather(*map(_of, asked)), strict=True):
-        for name, value in variables.items():
+        more = _more(variables, made)
+        for name, value in more.items():
             if made.setdefault(name, value) != value:
-                message = (
-                    f"{dependency.name} and another dependency would both set {name}: wait for one of them elsewhere"
-                )
+                message = f"{dependency.name} and another dependency would both set {name}: {_ONE_ADDRESS}"
                 raise _NotMadeError(message)
     lacking = [name for name in plan.options.needs if not made.get(name) and not os.environ.get(name)]
     if lacking and len(asked) == len(plan.dependencies):
         message = f"{', '.join(lacking)} would still not be set: no service that was waited for has such a port"
         raise _NotMadeError(message)
     return made
+
+
+def _more(variables: Mapping[str, str], made: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what a service adds to the variables: of one that was waited for before, all but those of its first port.
+
+    The order of a service's ports is not in DNS: the one that was declared first counts as the first.
+    """
+    host = next((name for name in variables if name.endswith("_SERVICE_HOST")), "")
+    if not host or made.get(host) != variables[host]:
+        return variables
+    stem = host.removesuffix("_SERVICE_HOST")
+    return {name: value for name, value in variables.items() if name not in (f"{stem}_SERVICE_PORT", f"{stem}_PORT")}
 
 
 async def _of(dependency: Dependency) -> Mapping[str, str]:

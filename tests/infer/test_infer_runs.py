@@ -169,6 +169,41 @@ def test_a_program_has_the_variables_of_a_service_that_came_later(tmp_path: Path
 
 
 @pytest.mark.root
+def test_a_service_of_several_ports_has_the_variables_of_each(tmp_path: Path) -> None:
+    """The one that was declared first is its first port, since DNS tells no order; the file may be read by anybody."""
+    file = tmp_path / "services.env"
+    program = f"""
+    also = socket.create_server(("127.0.0.7", 6380))
+    os.umask(0o022)
+    with Nameserver(zone, port=53) as server:
+        words = ["a=service://redis:6380", "b=service://redis:http", "--export-env", {str(file)!r}]
+        print(gatekeeper("wait", *words).returncode)
+    """
+    assert [line for line in in_a_network(tmp_path, CLUSTER + textwrap.dedent(program)) if line] == ["0"]
+    assert file.read_text().splitlines() == [
+        "REDIS_SERVICE_HOST='127.0.0.7'",
+        "REDIS_SERVICE_PORT='6380'",
+        "REDIS_PORT='tcp://127.0.0.7:6380'",
+        *(f"REDIS_PORT_6380_TCP{form}" for form in ("='tcp://127.0.0.7:6380'", "_PROTO='tcp'", "_PORT='6380'")),
+        "REDIS_PORT_6380_TCP_ADDR='127.0.0.7'",
+        "REDIS_SERVICE_PORT_HTTP='6379'",
+        *(f"REDIS_PORT_6379_TCP{form}" for form in ("='tcp://127.0.0.7:6379'", "_PROTO='tcp'", "_PORT='6379'")),
+        "REDIS_PORT_6379_TCP_ADDR='127.0.0.7'",
+    ]
+    assert file.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("words", [["--timeout=100ms"], ["bogus://x"], ["--nonsense"], ["-f", "/none.yaml"]])
+def test_no_file_of_an_earlier_run_stays_where_the_gate_is_shut(tmp_path: Path, words: list[str]) -> None:
+    """Whatever keeps it shut, even a word that is not understood: a program would take it for today's."""
+    file = tmp_path / "services.env"
+    file.write_text("REDIS_SERVICE_HOST='10.0.0.1'")
+    done = run("wait", "service://nobody.invalid:1", *words, "--export-env", file)
+    assert done.returncode in (2, 124)
+    assert not file.exists()
+
+
+@pytest.mark.root
 def test_what_cannot_be_made_keeps_the_gate_shut(tmp_path: Path) -> None:
     """A headless service has no variables, a port that was not waited for has none, and neither is passed over."""
     file = tmp_path / "services.env"

@@ -1,5 +1,7 @@
 """The kubelet's variables: made of a service, read back, merged into an environment, written to a file."""
 
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -107,20 +109,36 @@ def test_what_says_something_stays_and_what_was_left_is_replaced() -> None:
     assert (after["PLAIN"], after["DB_PORT_5432_TCP_ADDR"]) == ("a", "10.0.0.1")
 
 
-def test_a_file_is_what_the_kubelet_and_a_shell_read(tmp_path: Path) -> None:
-    """Each value stands in single quotes, and a shell's dot gives it back."""
-    made = variables_of("3-db", "fd00::1", [Port(5432, "pg")])
+HARMLESS = r"""a # $HOME ${B} `c` $(d) \\ "e" *  ~ ! ; & | < > = é"""
+
+
+@pytest.mark.parametrize("shell", [["dash"], ["bash"], ["bash", "--posix"], ["busybox", "sh"]])
+def test_a_shell_reads_the_file_with_its_dot(tmp_path: Path, shell: list[str]) -> None:
+    """Whatever a value is like: nothing is replaced in it, and nothing run."""
+    if not shutil.which(shell[0]):
+        pytest.skip(f"{shell[0]} is not installed")
+    made = {**variables_of("3-db", "fd00::1", [Port(5432, "pg")]), "HARMLESS": HARMLESS}
     file = tmp_path / "services.env"
     file.write_text(env_file(made))
-    assert file.read_text().splitlines()[0] == "_3_DB_SERVICE_HOST='fd00::1'"
     done = subprocess.run(
-        ["sh", "-c", f"set -a; . {file}; env"],
+        [*shell, "-c", f"set -aeu; . {file}; env"],
         capture_output=True,
         text=True,
         check=True,
-        env={"PATH": "/usr/bin:/bin"},
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
     )
+    assert done.stderr == ""
     assert made.items() <= dict(line.partition("=")[::2] for line in done.stdout.splitlines()).items()
+
+
+def test_the_kubelet_reads_the_file() -> None:
+    """Its rules are few: NAME='VALUE', a line each, nothing else, and 64 KiB in all (KEP-3721, beta)."""
+    made = variables_of("3-db", "fd00::1", [Port(5432, "pg"), Port(53, "dns", "UDP")])
+    text = env_file(made)
+    assert dict(re.findall("^([A-Za-z_][A-Za-z0-9_]*)='([^']*)'$", text, re.MULTILINE)) == made
+    assert len(text.splitlines()) == len(made)
+    assert text.startswith("_3_DB_SERVICE_HOST='fd00::1'\n")
+    assert text.endswith("'\n")
 
 
 @pytest.mark.parametrize("variables", [{"A": "it's"}, {"A": "a\nb"}, {"A-B": "c"}, {"": "c"}])
