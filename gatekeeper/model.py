@@ -63,6 +63,7 @@ class Outcome(NamedTuple):
     name, no such object). ``mark`` is what must not change while a ready outcome is watched for stability. ``confirm``
     finds out whether what counts as gone certainly is, where the answer alone leaves a doubt that only matters then.
     ``certain`` says that a failure is final as it is, where others must be said for some time before they count.
+    ``questions`` is how many a name service was asked in vain, all names of the search list and both families counted.
     """
 
     state: State
@@ -74,6 +75,7 @@ class Outcome(NamedTuple):
     mark: Hashable = None
     confirm: Callable[[], Awaitable[bool]] | None = None
     certain: bool = False
+    questions: int = 0
 
 
 def ready(detail: str = "", *, reason: Reason = Reason.READY, mark: Hashable = None) -> Outcome:

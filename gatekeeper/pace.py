@@ -23,6 +23,9 @@ CHEAP = (0.01, 0.02, 0.25)
 CHEAP_LATER = (0.01, 0.02, 1.0)
 LATER = 300.0
 DEAR = (0.05, 0.1, 2.0)
+# Of a name service, for a dependency whose name is not there: a short name in a pod is eight questions each time, the
+# service is everybody's, and each question leaves an entry in its node's table of connections for minutes.
+QUESTIONS = 8.0  # a second; sooner only while less time than the pause has passed, so that the first second is quick
 JITTER = 0.2
 MOST_ASKED_FOR = 30.0  # and at most half of what is left: a service that is up sooner is not missed for having asked
 CERTAIN_AFTER = 1.0  # seconds for which "never" must be said: a server that starts may answer 403 or nonsense at first
@@ -180,6 +183,8 @@ class _Run:
         if outcome.cheap:
             share, shortest, longest = CHEAP if waited < LATER else CHEAP_LATER
         pause = min(max(share * waited, shortest), longest)
+        if outcome.questions:
+            pause = max(pause, min(outcome.questions / QUESTIONS, waited))
         if outcome.retry_after is not None:
             pause = max(pause, self._as_asked(outcome.retry_after))
         if outcome.reason is Reason.TIMED_OUT:

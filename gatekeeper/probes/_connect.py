@@ -13,7 +13,7 @@ from functools import partial
 from gatekeeper.model import Outcome, Reason, waiting
 from gatekeeper.probes._miss import MissError, during
 from gatekeeper.probes._race import Endpoints, first_of, over_peers
-from gatekeeper.resolve import Peer, UnresolvedError, resolve
+from gatekeeper.resolve import Peer, UnresolvedError, recent, resolve
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EAGAIN)
 
@@ -39,9 +39,20 @@ async def addresses(host: str, port: int) -> tuple[Peer, ...]:
             return await resolve(host, port)
     except UnresolvedError as error:
         miss = waiting(Reason.UNRESOLVED, f"{host} ({error})", gone=error.definite)
-        raise MissError(miss._replace(confirm=partial(_nobody_knows, host))) from None
+        raise MissError(miss._replace(confirm=partial(_nobody_knows, host), questions=_questions(host))) from None
     except OSError as error:
         raise MissError(outcome_of(error, f"resolving {host}")) from None
+
+
+def _questions(host: str) -> int:
+    """Return how many questions getaddrinfo(3) asks for a name that is not there."""
+    from gatekeeper.probes import _resolvconf  # noqa: PLC0415 - what is there needs no count
+
+    try:
+        conf = _resolvconf.read(_resolvconf.RESOLV_CONF, _resolvconf.DNS_PORT)
+    except OSError:
+        return 0
+    return 2 * len(_resolvconf.candidates(host, conf))
 
 
 async def _nobody_knows(host: str) -> bool:
@@ -78,7 +89,11 @@ async def connect(peer: Peer) -> socket.socket:
 
 async def connect_to(host: str, port: int) -> tuple[socket.socket, Peer]:
     """Return a connection to the first address that takes one, and that address; raises `MissError`."""
-    return await connect_to_any(await addresses(host, port))
+    known = recent(host, port)
+    try:
+        return await connect_to_any(known or await addresses(host, port))
+    except MissError as miss:
+        raise MissError(_doubted(miss.outcome, host, port, known)) from None
 
 
 async def connect_to_any(peers: Sequence[Peer]) -> tuple[socket.socket, Peer]:
@@ -94,8 +109,22 @@ async def over_endpoints(
     host: str, port: int, wanted: Endpoints, attempt: Callable[[Peer], Awaitable[Outcome]]
 ) -> Outcome:
     """Attempt at the addresses of a host until ``wanted`` of them are ready; ``attempt`` may raise `MissError`."""
+    # One of those that were there a moment ago will do; how many there are is asked anew.
+    known = recent(host, port) if wanted == "any" else ()
     try:
-        peers = await addresses(host, port)
+        peers = known or await addresses(host, port)
     except MissError as miss:
         return miss.outcome
-    return await over_peers(peers, wanted, attempt)
+    return _doubted(await over_peers(peers, wanted, attempt), host, port, known)
+
+
+def _doubted(outcome: Outcome, host: str, port: int, known: tuple[Peer, ...]) -> Outcome:
+    """Return an outcome that is gone for certain only if its host still has the addresses that were known."""
+
+    async def unchanged() -> bool:
+        try:
+            return set(await resolve(host, port)) == set(known)
+        except (UnresolvedError, OSError):
+            return False
+
+    return outcome._replace(confirm=unchanged) if known and outcome.gone and not outcome.confirm else outcome

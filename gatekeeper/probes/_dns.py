@@ -73,7 +73,8 @@ async def look_up(resolver: Resolver, name: str, types: Sequence[str], enough: C
             misses.append(miss.outcome)
             # As glibc has it: no such name, and SERVFAIL, lead on to the next; all else leaves only the name as it is.
             searching = searching and (miss.outcome.gone or miss.outcome.reason is Reason.DNS_FAILED)
-    raise MissError(_worst(misses))
+    worst = _worst(misses)
+    raise MissError(worst._replace(questions=0 if worst.cheap else len(misses) * len(types)))
 
 
 def srv_targets(records: Records) -> tuple[Target, ...]:

@@ -99,12 +99,13 @@ class Dns:
     def _judge(self, records: Records) -> Outcome:
         there = f"{len(records)} {' or '.join(self._types)} of {self.name}"
         if self.absent:
-            return waiting(Reason.STILL_THERE, there)
+            return waiting(Reason.STILL_THERE, there)._replace(questions=len(self._types))
         missing = self._missing(records)
         if missing:
-            return waiting(Reason.UNWANTED_ANSWER, f"{there}, without {', '.join(map(quoted, missing))}")
+            without = f"{there}, without {', '.join(map(quoted, missing))}"
+            return waiting(Reason.UNWANTED_ANSWER, without)._replace(questions=len(self._types))
         if len(records) < self.min:
-            return waiting(Reason.NO_DATA, f"{there}, {self.min} wanted")
+            return waiting(Reason.NO_DATA, f"{there}, {self.min} wanted")._replace(questions=len(self._types))
         return ready(there)
 
     def _missing(self, records: Records) -> list[str]:

@@ -231,6 +231,17 @@ def test_a_pause_that_was_asked_for_leaves_half_of_the_time() -> None:
     assert len(probe.pauses) >= 4
 
 
+@pytest.mark.parametrize(("questions", "pause"), [(2, 0.25), (8, 1.0), (10, 1.25)])
+def test_a_name_service_is_spared_by_what_an_attempt_asks_of_it(questions: int, pause: float) -> None:
+    """Eight questions a second at most, and sooner only while less time has passed: the first second is quick."""
+    probe = Script((0, waiting(Reason.UNRESOLVED)._replace(questions=questions)))
+    course(probe, seconds=20)
+    for began, lasted in zip(probe.began, probe.pauses, strict=False):
+        assert jittered(max(0.1, min(pause, began), 0.05 * began))(lasted), (began, lasted)
+    assert len([began for began in probe.began if began <= 1]) >= 4
+    assert sum(1 < began <= 11 for began in probe.began) * questions <= 10 * 8 + questions
+
+
 def test_interval_is_the_shortest_pause() -> None:
     """With interval, no pause is shorter, and jitter only lengthens."""
     probe = Script((0, REFUSED))
