@@ -14,7 +14,7 @@ from gatekeeper.declare.line import read_value
 from gatekeeper.declare.sources import Reader, gather
 from gatekeeper.declare.substitute import Surroundings
 from gatekeeper.model import GateOptions, Plan
-from gatekeeper.options import GATE, OF_THE_ENVIRONMENT, OF_THE_POD, OF_THE_TENDED, spelled, variable
+from gatekeeper.options import GATE, OF_SERVE, OF_THE_ENVIRONMENT, OF_THE_POD, OF_THE_TENDED, spelled, variable
 from gatekeeper.plan import make_plan
 from gatekeeper.values import BadValueError
 
@@ -160,6 +160,9 @@ def _unkept(command_name: str, plan: Plan) -> list[Problem]:
     if command_name == "serve" and options.notify_access in ("main", "exec"):
         found.append(("notify_access", "serve cannot tell the processes of its neighbour apart: write all or none"))
     places = {setting.key: setting.origin for setting in plan.settings}
+    if command_name == "run":
+        own = "the command of run speaks at a socket of its own, which has no name: leave it out"
+        found += [(key, own) for key in OF_SERVE if places.get(key, "default") != "default"]
     return [Problem(places[key], what) for key, what in found]
 
 

@@ -179,10 +179,13 @@ OF_THE_GATE = (
 # What is looked for in the environment of whoever is given it.
 OF_THE_ENVIRONMENT = ("from_env", "needs")
 
+# Where a neighbour speaks, and who it may be; a command that is tended has a socket of its own.
+OF_SERVE = ("notify_socket", "notify_uid")
+
 # What is said of a command that is tended.
 OF_THE_TENDED = (
     *("start_timeout", "stop_timeout", "watchdog", "status", "keep_watching"),
-    *("notify_socket", "notify_uid", "notify_access"),
+    *(*OF_SERVE, "notify_access"),
 )
 
 # What the API server is told of the pod by whoever holds it.

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from gatekeeper.model import Dependency, Plan, Setting
-from gatekeeper.options import COMMANDS, COMMON, COMMON_DEFAULTS, GATE, INJECT, OF_THE_POD, OF_THE_TENDED, spelled
+from gatekeeper.options import (
+    COMMANDS,
+    COMMON,
+    COMMON_DEFAULTS,
+    GATE,
+    INJECT,
+    OF_SERVE,
+    OF_THE_POD,
+    OF_THE_TENDED,
+    spelled,
+)
 from gatekeeper.probes import KINDS, load
 from gatekeeper.probes._options import defaults_of, options_of
 from gatekeeper.screen import table
@@ -71,7 +81,7 @@ def help_page(command: str | None = None) -> str:
         body = "".join(f"{usage}\n      {text}\n" for usage, text in rows)
         version = "  gatekeeper --version\n      print the version\n"
         return f"Holds a program's start until what it needs is really there.\n\n{body}{version}\n{_DEPENDENCY}"
-    left_out = {*{"run": (), "serve": ("stop_timeout",), "plan": ()}.get(command, OF_THE_TENDED)}
+    left_out = {*{"run": OF_SERVE, "serve": ("stop_timeout",), "plan": ()}.get(command, OF_THE_TENDED)}
     left_out |= {*(OF_THE_POD if command in ("check", "hook") else ())}
     defaults = {key: row.default for key, row in GATE.items()} | ({"timeout": "as above"} if command == "hook" else {})
     rows = [

@@ -27,7 +27,7 @@ from gatekeeper.lifecycle import Event, after
 from gatekeeper.log import Log
 from gatekeeper.model import GateOptions, Outcome, Plan, Reason, State
 from gatekeeper.options import USUAL_STATUS, spelled
-from gatekeeper.signals import Signals
+from gatekeeper.signals import OTHERS_THAT_END, Signals
 from gatekeeper.tend import Ended, Rules, Tended
 from gatekeeper.verdict import Cause, Gate, Verdict
 from gatekeeper.watch import LETTING_GO, Watch
@@ -66,6 +66,7 @@ def run(
     began: float,
 ) -> Ran:
     """Hold, start and tend; a fault of ours ends the command too, before it is raised."""
+    signals.take_over(OTHERS_THAT_END)  # whichever it is, no socket file is to be left behind
 
     async def through() -> Ran:
         if plan.options.notify_fd is not None:  # which is not the command's to hold open

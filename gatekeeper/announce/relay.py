@@ -48,7 +48,7 @@ class Relay:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
             self._sock.bind(self._prepared(address) if address else b"")
             if address:
-                os.chmod(address, 0o666)  # noqa: S103 - the credentials of a sender decide, not the permissions of a file
+                _open_to_all(address)
         except BaseException:
             self._sock.close()
             raise
@@ -109,6 +109,16 @@ class Relay:
             if stat.S_ISSOCK(os.lstat(path).st_mode) and not _is_listened_at(path):
                 os.unlink(path)
         return path
+
+
+def _open_to_all(path: str) -> None:
+    """Let everybody write to a socket file; one that cannot be opened is not left behind."""
+    try:
+        os.chmod(path, 0o666)  # noqa: S103 - the credentials of a sender decide, not the permissions of a file
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(path)
+        raise
 
 
 def pass_on(said: Mapping[str, str], notifier: Notifier, *, readiness: bool) -> None:

@@ -11,7 +11,7 @@ from typing import IO
 
 from gatekeeper.declaration import Problem, Source
 from gatekeeper.declare.formats import NotReadableError, read_tree
-from gatekeeper.declare.reading import read_at_most
+from gatekeeper.declare.reading import read_at_most, within
 from gatekeeper.declare.sections import read_sections
 from gatekeeper.values import quoted
 
@@ -19,6 +19,7 @@ _SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 _LARGEST = 1024 * 1024
 _PATIENCE = 3.0
 _PATIENCE_WITH_A_PIPELINE = 10.0  # what makes the plan may take its time; silence must not last for ever
+_PATIENCE_WITH_A_FILE_SYSTEM = 10.0
 
 
 class _NoPlanError(Exception):
@@ -38,7 +39,7 @@ def read_plan(
     place = "stdin" if path == "-" else path if path.isprintable() and path else quoted(path)
     try:
         suffix = ".yaml" if path == "-" else _suffix(path)
-        text = _decoded(_of_stdin(stdin) if path == "-" else _of_file(path))
+        text = _decoded(_of_stdin(stdin) if path == "-" else _of_file_system(path))
         tree = read_tree(text, suffix) if text.strip() else None
         if tree is None:
             message = "is empty: write dependencies: and under it NAME: TARGET"
@@ -74,6 +75,14 @@ def _of_stdin(stdin: IO[bytes] | None) -> bytes:
         return _read(descriptor, _PATIENCE_WITH_A_PIPELINE)
     except OSError as error:
         raise _NoPlanError(_why(error)) from None
+
+
+def _of_file_system(path: str) -> bytes:
+    try:
+        return within(_PATIENCE_WITH_A_FILE_SYSTEM, lambda: _of_file(path))
+    except TimeoutError:
+        message = f"is not answered for within {_PATIENCE_WITH_A_FILE_SYSTEM:g} s: its file system hangs"
+        raise _NoPlanError(message) from None
 
 
 def _of_file(path: str) -> bytes:

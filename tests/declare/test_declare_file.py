@@ -4,6 +4,8 @@ import io
 import os
 import random
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -230,6 +232,36 @@ def test_a_pipe_without_a_writer_does_not_hold_us(tmp_path: Path) -> None:
     start = time.monotonic()
     assert refused(fifo) == [f"{fifo}: gave no whole plan within 3 s: is it a pipe that nobody writes to?"]
     assert time.monotonic() - start < 20
+
+
+HUNG = """
+import ctypes, os, signal, subprocess, sys, time
+device = os.open("/dev/fuse", os.O_RDWR)  # that nobody reads: whoever opens a file there waits for ever
+how = f"fd={device},rootmode=40000,user_id=0,group_id=0"
+assert ctypes.CDLL(None).mount(b"hung", sys.argv[1].encode(), b"fuse", 0, how.encode()) == 0
+wait = [sys.executable, "-m", "gatekeeper", "wait", "--timeout=1s", f"--file={sys.argv[1]}/plan.yaml"]
+left, ended = [subprocess.Popen(wait, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+while len(os.listdir(f"/proc/{ended.pid}/task")) < 2:  # a thread is about to open it
+    time.sleep(0.01)
+ended.send_signal(signal.SIGTERM)
+print(ended.wait(50), left.wait(50))
+print(left.stderr.read())
+"""
+
+
+@pytest.mark.root
+@pytest.mark.needs("unshare")
+@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="no FUSE here")
+def test_a_file_system_that_hangs_is_told_of_and_deaf_to_nothing(tmp_path: Path) -> None:
+    """A plan on an NFS or FUSE whose server is gone ends the start with a word; SIGTERM ends it at once."""
+    folder = tmp_path / "hung"
+    folder.mkdir()
+    unshare = ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", HUNG, folder]
+    done = subprocess.run(unshare, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    first, *message = done.stdout.splitlines()
+    assert first == "143 2"
+    assert f"{folder}/plan.yaml: is not answered for within 10 s: its file system hangs" in message
 
 
 def test_a_pipe_that_is_written_to_is_read_to_its_end(tmp_path: Path) -> None:

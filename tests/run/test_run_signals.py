@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from run.tended import DUMB_INIT, INITS, PYTHON, RUN, SIGNALS_OF_C, TINI, init, state, tending, until
+from run.tended import DUMB_INIT, INITS, PYTHON, RUN, SIGNALS_OF_C, TINI, init, run, state, tending, until
 
 # tini keeps to itself what a fault of its own would raise; dumb-init knows 31, and makes SIGSTOP of three.
 FAULTS = {signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS}
@@ -129,6 +129,28 @@ def test_who_is_told_before_the_command_starts_takes_all_back(tmp_path: Path) ->
         assert tended.ended() == 143
         assert tended.log()[-1]["cause"] == "signal"
     assert not touched.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGRTMIN + 3])
+def test_whatever_signal_ends_the_wait_no_socket_file_is_left(number: int, tmp_path: Path) -> None:
+    """One that would kill it while it waits shuts the gate as SIGTERM does, and says so."""
+    there = tmp_path / "status.sock"
+    words = (*RUN[:4], f"--status=unix:{there}", "--timeout=0", "tcp://127.0.0.1:1", "--", "true")
+    with tending(*words) as tended:
+        until(there.exists)
+        tended.send(number)
+        assert tended.ended() == 128 + number
+        assert tended.log()[-1]["cause"] == "signal"
+    assert not there.exists()
+
+
+@pytest.mark.parametrize("said", ["--notify-socket=/run/x.sock", "--notify-uid=5"])
+def test_what_is_for_a_neighbour_is_refused_for_a_command(said: str) -> None:
+    """It would have no effect: a command speaks at a socket of its own, whoever it is."""
+    done = run(*RUN[:-1], said, "--", "true")
+    assert done.returncode == 2
+    place = said.partition("=")[0]
+    assert f"{place}: the command of run speaks at a socket of its own, which has no name: leave it out" in done.stderr
 
 
 @pytest.mark.needs("tini")

@@ -5,12 +5,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+
+from gatekeeper.announce.relay import Relay
 
 GATEKEEPER = (sys.executable, "-m", "gatekeeper")
 LIMIT = 30  # seconds that nothing takes, however slow the machine
@@ -126,7 +129,7 @@ def test_a_silent_neighbour_is_not_alive(tmp_path: Path) -> None:
         it.until("--ready", (1, "starting"))
         it.hear(b"READY=1")
         it.until("--live", (1, "stopping: its watchdog was silent after 200ms"))
-        it.hear(b"READY=1")
+        it.hear(b"READY=1\nWATCHDOG_USEC=600000000")  # else it may be silent for too long again before we have asked
         it.until("--live", (0, "alive"))
 
 
@@ -254,6 +257,56 @@ def test_what_is_lost_is_told_and_what_is_back(tmp_path: Path) -> None:
         assert it.asked("--live") == (0, "alive")
         there.touch()
         it.until("--ready", (0, "ready"))
+
+
+def largest(pid: int) -> int:
+    """Return the most memory that a process has had, in KiB (proc(5), VmHWM)."""
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1])
+
+
+def test_a_flood_of_messages_holds_no_gate_and_takes_no_room(tmp_path: Path) -> None:
+    """Who speaks without an end waits for itself: the gate opens, the rest is heard, a signal ends it."""
+    ended = threading.Event()
+
+    def flood() -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.connect(str(tmp_path / "notify.sock"))
+            with suppress(OSError):  # it has ended meanwhile
+                while not ended.is_set():
+                    sock.send(b"STATUS=" + b"x" * 3000)
+
+    with serving(tmp_path, "--notify-access=all", f"db=file://{tmp_path}/there") as it:
+        it.until("--started", (1, f"waiting: 1 of 1 not ready: db (not_found: {tmp_path}/there)"))
+        before = largest(it.process.pid)
+        floods = threading.Thread(target=flood)
+        floods.start()
+        try:
+            (tmp_path / "there").touch()
+            it.until("--started", (0, "started"))
+            it.hear(b"READY=1\nSTATUS=open")
+            it.until("--ready", (0, f"ready: {'x' * 3000}"))
+            assert largest(it.process.pid) - before < 8192
+            it.process.send_signal(signal.SIGTERM)
+            assert it.process.wait(LIMIT) == 143
+        finally:
+            ended.set()
+            floods.join(LIMIT)
+
+
+def test_a_socket_file_that_cannot_be_opened_to_all_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system may know sockets and no modes: the next run would find a file that nobody hears."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    path = tmp_path / "notify.sock"
+    with pytest.raises(PermissionError):
+        Relay(str(path), may_speak=lambda _: None, hear=lambda _: None, note=lambda _: None)
+    assert not path.exists()
 
 
 def test_what_the_neighbour_says_goes_on_outside(tmp_path: Path) -> None:
