@@ -89,14 +89,21 @@ async def connect(peer: Peer) -> socket.socket:
 
 async def connect_to(host: str, port: int) -> tuple[socket.socket, Peer]:
     """Return a connection to the first address that takes one, and that address; raises `MissError`."""
+    sock, first, _ = await connect_to_first(host, port)
+    return sock, first
+
+
+async def connect_to_first(host: str, port: int) -> tuple[socket.socket, Peer, tuple[Peer, ...]]:
+    """Return a connection to the first address that takes one, that address, and all; raises `MissError`."""
     known = recent(host, port)
+    peers = known or await addresses(host, port)
     try:
-        return await connect_to_any(known or await addresses(host, port))
+        return *await _connect_to_any(peers), peers
     except MissError as miss:
         raise MissError(_doubted(miss.outcome, host, port, known)) from None
 
 
-async def connect_to_any(peers: Sequence[Peer]) -> tuple[socket.socket, Peer]:
+async def _connect_to_any(peers: Sequence[Peer]) -> tuple[socket.socket, Peer]:
     """Return a connection to the first of these that takes one, and which that is; raises `MissError`."""
 
     async def dial(peer: Peer) -> tuple[socket.socket, Peer]:
