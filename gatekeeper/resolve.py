@@ -5,9 +5,6 @@ other name and never holds the exit (asyncio's default executor would do both). 
 attempts. It hangs for five seconds where one datagram was lost, which a busy cluster's DNS is known for, and so does a
 nameserver that restarts: a name that is not answered is therefore asked once more beside it every second, as long as it
 takes the resolver to ask again by itself, and the first answer counts.
-
-Where any of the addresses will do, an answer is good for a second, which is less than any name service says: a port
-that refuses is tried many times in that, and a look-up is up to ten questions with the search list of a pod.
 """
 
 import asyncio
@@ -44,7 +41,6 @@ class UnresolvedError(Exception):
 
 
 PATIENCE = 1.0
-GOOD_FOR = 1.0
 MOST_AT_ONCE = 5  # resolv.conf(5): glibc asks again after five seconds, so that these go on asking once a second
 MOST_AGAIN = 64  # look-ups that are not the first of their name, over all names: each has a thread
 
@@ -59,17 +55,7 @@ class _Lookups:
 
     def __init__(self) -> None:
         self._of: dict[tuple[str, int], list[_Lookup]] = {}
-        self._known: dict[tuple[str, int], tuple[float, tuple[Peer, ...]]] = {}
         self._again = 0
-
-    def known(self, host: str, port: int) -> tuple[Peer, ...]:
-        """Return the addresses that were told in the last second, if any."""
-        told, peers = self._known.get((host, port), (-GOOD_FOR, ()))
-        return peers if asyncio.get_running_loop().time() - told < GOOD_FOR else ()
-
-    def learn(self, host: str, port: int, peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
-        self._known[host, port] = asyncio.get_running_loop().time(), peers
-        return peers
 
     def of(self, host: str, port: int) -> list[_Lookup]:
         """Return those of a name, without those that were answered: the next attempt asks anew."""
@@ -92,12 +78,6 @@ class _Lookups:
 _lookups: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lookups] = WeakKeyDictionary()
 
 
-def recent(host: str, port: int) -> tuple[Peer, ...]:
-    """Return the addresses that `resolve` told of in the last second, empty where it did not."""
-    lookups = _lookups.get(asyncio.get_running_loop())
-    return lookups.known(host, port) if lookups else ()
-
-
 async def resolve(host: str, port: int) -> tuple[Peer, ...]:
     """Return the addresses of a host, in the order of getaddrinfo(3) with the families alternating (RFC 8305, 4).
 
@@ -118,7 +98,7 @@ async def resolve(host: str, port: int) -> tuple[Peer, ...]:
         for answer in done:
             # A failure that is not definite may be the fate of one datagram, while another is still on its way.
             if not hanging or not _in_doubt(answer):
-                return lookups.learn(host, port, answer.result())
+                return answer.result()
         if not hanging or (lookups.may_ask_again(hanging) and loop.time() - hanging[-1].began >= PATIENCE):
             hanging = lookups.ask(host, port)
 

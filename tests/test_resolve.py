@@ -44,29 +44,6 @@ def test_lack_of_descriptors_is_not_taken_for_a_missing_name() -> None:
 
 @pytest.mark.root
 @pytest.mark.needs("unshare", "ip")
-def test_an_address_is_good_for_a_second_for_who_can_use_it() -> None:
-    """An attempt that is refused may be repeated at once without a question; that there is no address is not kept."""
-    script = """
-import asyncio
-from gatekeeper.resolve import GOOD_FOR, UnresolvedError, recent, resolve
-
-async def run():
-    print(recent("ok.test", 80))
-    told = await resolve("ok.test", 80)
-    try:
-        await resolve("nosuch.test", 80)
-    except UnresolvedError:
-        pass
-    print(recent("ok.test", 80) == told, recent("ok.test", 81), recent("nosuch.test", 80))
-    await asyncio.sleep(GOOD_FOR)
-    print(recent("ok.test", 80))
-asyncio.run(run())
-"""
-    assert namespace.run_with_nameserver(script).splitlines() == ["()", "True () ()", "()"]
-
-
-@pytest.mark.root
-@pytest.mark.needs("unshare", "ip")
 def test_a_name_that_does_not_exist_is_definitely_gone() -> None:
     """NXDOMAIN is definite, an answer is an address, and silence is neither."""
     script = """
@@ -94,9 +71,9 @@ def test_what_getaddrinfo_only_calls_gone_is_not_taken_for_gone() -> None:
     script = """
 import gatekeeper
 
-for name in ("formerr.test", "half.test", "nosuch.test"):
+for name, timeout in (("formerr.test", 2), ("half.test", 2), ("nosuch.test", 30)):
     try:
-        print(gatekeeper.wait(f"tcp://{name}:80 invert", timeout=0.5).dependencies[0].why)
+        print(gatekeeper.wait(f"tcp://{name}:80 invert", timeout=timeout).dependencies[0].why)
     except gatekeeper.NotReady as error:
         print(error.report.dependencies[0].reason)
 """

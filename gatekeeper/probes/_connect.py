@@ -13,7 +13,7 @@ from functools import partial
 from gatekeeper.model import Outcome, Reason, waiting
 from gatekeeper.probes._miss import MissError, during
 from gatekeeper.probes._race import Endpoints, first_of, over_peers
-from gatekeeper.resolve import Peer, UnresolvedError, recent, resolve
+from gatekeeper.resolve import Peer, UnresolvedError, resolve
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EAGAIN)
 
@@ -89,21 +89,10 @@ async def connect(peer: Peer) -> socket.socket:
 
 async def connect_to(host: str, port: int) -> tuple[socket.socket, Peer]:
     """Return a connection to the first address that takes one, and that address; raises `MissError`."""
-    sock, first, _ = await connect_to_first(host, port)
-    return sock, first
+    return await connect_to_any(await addresses(host, port))
 
 
-async def connect_to_first(host: str, port: int) -> tuple[socket.socket, Peer, tuple[Peer, ...]]:
-    """Return a connection to the first address that takes one, that address, and all; raises `MissError`."""
-    known = recent(host, port)
-    peers = known or await addresses(host, port)
-    try:
-        return *await _connect_to_any(peers), peers
-    except MissError as miss:
-        raise MissError(_doubted(miss.outcome, host, port, known)) from None
-
-
-async def _connect_to_any(peers: Sequence[Peer]) -> tuple[socket.socket, Peer]:
+async def connect_to_any(peers: Sequence[Peer]) -> tuple[socket.socket, Peer]:
     """Return a connection to the first of these that takes one, and which that is; raises `MissError`."""
 
     async def dial(peer: Peer) -> tuple[socket.socket, Peer]:
@@ -116,22 +105,8 @@ async def over_endpoints(
     host: str, port: int, wanted: Endpoints, attempt: Callable[[Peer], Awaitable[Outcome]]
 ) -> Outcome:
     """Attempt at the addresses of a host until ``wanted`` of them are ready; ``attempt`` may raise `MissError`."""
-    # One of those that were there a moment ago will do; how many there are is asked anew.
-    known = recent(host, port) if wanted == "any" else ()
     try:
-        peers = known or await addresses(host, port)
+        peers = await addresses(host, port)
     except MissError as miss:
         return miss.outcome
-    return _doubted(await over_peers(peers, wanted, attempt), host, port, known)
-
-
-def _doubted(outcome: Outcome, host: str, port: int, known: tuple[Peer, ...]) -> Outcome:
-    """Return an outcome that is gone for certain only if its host still has the addresses that were known."""
-
-    async def unchanged() -> bool:
-        try:
-            return set(await resolve(host, port)) == set(known)
-        except (UnresolvedError, OSError):
-            return False
-
-    return outcome._replace(confirm=unchanged) if known and outcome.gone and not outcome.confirm else outcome
+    return await over_peers(peers, wanted, attempt)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from gatekeeper.model import Outcome
 from gatekeeper.probes._answer import FieldPattern, StatusRange, Wanted, field_pattern, judge, status_range
 from gatekeeper.probes._aside import reachable
-from gatekeeper.probes._connect import connect_to_first, over_endpoints
+from gatekeeper.probes._connect import addresses, connect_to_any, over_endpoints
 from gatekeeper.probes._local import contents, file_path
 from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._options import Options, build, later, option
@@ -126,7 +126,8 @@ class Http:
 
     async def _ask_any(self, call: "Call") -> Outcome:
         """Ask the address that is first to take a connection, then the others where it is not ready."""
-        sock, first, peers = await connect_to_first(self.url.host, self.url.port)
+        peers = await addresses(self.url.host, self.url.port)
+        sock, first = await connect_to_any(peers)
         connected = {first: sock}
         with sock:  # who takes it closes it; where nobody came to that, it is closed here
             return await over_peers(
