@@ -204,14 +204,6 @@ def test_a_name_that_costs_little_is_asked_for_more_often(dns: ClusterDns) -> No
     assert max(asked.values()) <= 42
 
 
-def test_a_port_that_refuses_is_attempted_often_and_its_name_asked_for_once_a_second(dns: ClusterDns) -> None:
-    """A name of one namespace and another is asked for in vain first, in both families, and each time anew."""
-    dns.synced(*cluster_ip("db.prod", "10.96.0.7", postgres=5432))
-    asked = asked_in_ten_seconds(dns, "tcp://db.prod:5432")
-    assert {name for name, _ in asked} == {"db.prod.prod.svc.cluster.local", "db.prod.svc.cluster.local"}
-    assert max(asked.values()) <= 11
-
-
 @pytest.mark.parametrize("cached", [False, True], ids=["coredns", "cache"])
 @pytest.mark.parametrize("target", ["service://db:5432", "dns://db"])
 def test_a_name_that_comes_is_seen_soon(tmp_path: Path, target: str, *, cached: bool) -> None:
