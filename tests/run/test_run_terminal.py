@@ -20,17 +20,25 @@ from run.tended import PYTHON, RUN, until
 PROMPT = "READY-FOR-YOU> "
 pytestmark = pytest.mark.needs("bash")
 
-# Tells of each SIGINT, and stays; a second one that follows would be told within the wait for input.
+# Tells of each SIGINT, and stays; a second one that follows would be told within the wait for input. It waits for a signal
+# and for input at once: one that comes just before a read blocks is told by Python only when that read has ended.
 COUNTING = r"""
-import os, signal, sys
+import os, select, signal, sys
 def say(*words): os.write(1, " ".join(words).encode() + b"\n")  # a handler may not come between the halves of a print
 signal.signal(signal.SIGINT, lambda *_: say("interrupted"))
 signal.signal(signal.SIGCONT, lambda *_: say("continued"))
 signal.signal(signal.SIGWINCH, lambda *_: say("resized"))
+came, coming = os.pipe2(os.O_NONBLOCK)
+signal.set_wakeup_fd(coming)
 say("counting")
-for line in sys.stdin:
-    say("heard", line.strip())
-    if line.strip() == "end": sys.exit(7)
+while True:
+    readable = select.select([0, came], [], [])[0]
+    if came in readable: os.read(came, 100)
+    if 0 not in readable: continue
+    line = os.read(0, 1000).decode().strip()
+    if not line: break
+    say("heard", line)
+    if line == "end": sys.exit(7)
 """
 
 
