@@ -10,9 +10,10 @@ from typing import Any
 from gate.program import PATIENCE, Listener, notify_socket
 from run.tended import PYTHON, Tended, init, tending
 
-# Executes what it is told, line by line, and says when that is done.
+# Executes what it is told, line by line, and says when that is done. It waits for a signal and for a line at once: one
+# that comes just before a read blocks would be heeded by Python only when that read has ended.
 _SPEAKER = r"""
-import array, ctypes, json, os, signal, socket, subprocess, sys, time
+import array, ctypes, json, os, select, signal, socket, subprocess, sys, time
 sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 address = os.environ.get("NOTIFY_SOCKET", "")
 where = "\0" + address[1:] if address.startswith("@") else address
@@ -36,8 +37,21 @@ def child(do):
         os._exit(0)
     os.waitpid(pid, 0)
 def show(*words): os.write(1, " ".join(map(str, words)).encode() + b"\n")
+came, coming = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+signal.set_wakeup_fd(coming)
+def told():
+    rest = b""
+    while True:
+        while b"\n" not in rest:
+            if 0 in select.select([0, came], [], [])[0]:
+                more = os.read(0, 65536)
+                if not more: return
+                rest += more
+            else: os.read(came, 100)
+        line, _, rest = rest.partition(b"\n")
+        yield line
 show(os.getpid(), address)
-for line in sys.stdin:
+for line in told():
     exec(json.loads(line))
     show("done")
 """

@@ -76,16 +76,23 @@ class Tended:
 
 @contextmanager
 def tending(*words: str | Path, env: Mapping[str, str] | None = None, **how: Any) -> Iterator[Tended]:
-    """Give a process that runs; what still runs in the end is killed, with its process group."""
+    """Give a process that runs; what still runs in the end is killed, with all that it started.
+
+    Its process group alone would not do: tini and dumb-init put the command into one of its own.
+    """
     how = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | how
     how = {"text": True, "process_group": 0} | how
     with subprocess.Popen(words, env=environment(**(env or {})), **how) as process:
         try:
             yield Tended(process)
         finally:
+            started = descendants(process.pid) if process.poll() is None else []
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.kill()
+            for pid in started:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def until(true: Callable[[], Any], what: str = "") -> None:
@@ -111,3 +118,10 @@ def children(pid: int) -> list[int]:
         with suppress(FileNotFoundError):
             found += [int(each) for each in (task / "children").read_text().split()]
     return found
+
+
+def descendants(pid: int) -> list[int]:
+    """Return all processes below a process; one that has just ended has none."""
+    with suppress(FileNotFoundError):
+        return [below for child in children(pid) for below in (child, *descendants(child))]
+    return []

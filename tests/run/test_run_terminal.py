@@ -20,8 +20,8 @@ from run.tended import PYTHON, RUN, until
 PROMPT = "READY-FOR-YOU> "
 pytestmark = pytest.mark.needs("bash")
 
-# Tells of each SIGINT, and stays; a second one that follows would be told within the wait for input. It waits for a signal
-# and for input at once: one that comes just before a read blocks is told by Python only when that read has ended.
+# Tells of each SIGINT, and stays; a second one that follows would be told within the wait for input. It waits for a
+# signal and for input at once: of one that comes just before a read blocks Python tells only when that read has ended.
 COUNTING = r"""
 import os, select, signal, sys
 def say(*words): os.write(1, " ".join(words).encode() + b"\n")  # a handler may not come between the halves of a print
