@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,25 @@ def pytest_configure() -> None:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
+
+
+def pytest_collection() -> None:
+    """Measure those processes that run tests, and not what tests start: coverage would double the time that takes."""
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+
+# What is dear to make and shared: tests that ask for it stay in one process, where the tests are shared out to several.
+_SHARED = ("podman", "machine", "gates", "made")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep tests that share a thing in one process: of shipping all that have podman, elsewhere those of a module."""
+    for item in items if config.pluginmanager.hasplugin("xdist") else ():
+        for each in _SHARED:
+            if each in getattr(item, "fixturenames", ()):
+                place = item.path.parent if each == "podman" and item.path.parent.name == "shipping" else item.path
+                item.add_marker(pytest.mark.xdist_group(str(place)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -25,3 +45,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.environ.get("CI"):
         pytest.fail(f"{reason}; where CI is set, nothing may be left out", pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture
+def open_path(tmp_path: Path) -> Path:
+    """Give the test's folder, into which every user may go; that stays so, for other tests that need it meanwhile."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder == tmp_path or folder.name.startswith(("pytest-", "popen-")):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    return tmp_path

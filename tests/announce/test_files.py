@@ -249,22 +249,20 @@ def test_check_writable_touches_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_permissions_are_told_and_a_file_is_written_in_a_closed_folder(tmp_path: Path) -> None:
+def test_permissions_are_told_and_a_file_is_written_in_a_closed_folder(open_path: Path) -> None:
     """A folder that may not be written is told early; a file in it that may be written is written in place."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    (tmp_path / "mine").write_text("long before")
-    (tmp_path / "mine").chmod(0o666)
+    (open_path / "mine").write_text("long before")
+    (open_path / "mine").chmod(0o666)
     program = (
         "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "print(check_writable(sys.argv[1] + '/mine')); write_whole(sys.argv[1] + '/mine', 'x')\n"
         "print(check_writable(sys.argv[1] + '/new'))\n"
         "try: write_whole(sys.argv[1] + '/new', 'x')\nexcept PermissionError as error: print(error.filename)"
     )
-    done = python(program, tmp_path)
-    new = f"{tmp_path}/new"
+    done = python(program, open_path)
+    new = f"{open_path}/new"
     assert done.stdout.decode() == f"None\n{new}: user 65534 may not write there\n{new}\n"
-    assert (tmp_path / "mine").read_text() == "x"
+    assert (open_path / "mine").read_text() == "x"
 
 
 @pytest.mark.root

@@ -130,12 +130,7 @@ def test_pythons_sdnotify_is_understood(tmp_path: Path) -> None:
 def test_go_s_daemon_package_is_understood(tmp_path: Path) -> None:
     """The package that programs of Go use, as Debian has it: it speaks, and it reads what the watchdog is."""
     (tmp_path / "client.go").write_text(GO)
-    given = {
-        "GO111MODULE": "off",
-        "GOPATH": "/usr/share/gocode",
-        "GOCACHE": str(tmp_path / "cache"),
-        "CGO_ENABLED": "0",
-    }
+    given = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "CGO_ENABLED": "0"}
     build = ["go", "build", "-o", tmp_path / "client", tmp_path / "client.go"]
     subprocess.run(build, env=os.environ | given, check=True, timeout=240)
     with heard(tmp_path, str(tmp_path / "client"), options=("--watchdog=1m",)) as messages:

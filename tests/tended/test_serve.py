@@ -228,15 +228,13 @@ def test_a_neighbour_that_does_not_start(tmp_path: Path) -> None:
 @pytest.mark.root
 @pytest.mark.needs("setpriv")
 @pytest.mark.parametrize(("words", "heard"), [((), False), (("--notify-uid=7,1234",), True)])
-def test_users_that_may_speak(words: tuple[str, ...], heard: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a parameter of the test
+def test_users_that_may_speak(words: tuple[str, ...], heard: bool, open_path: Path) -> None:  # noqa: FBT001 - a parameter of the test
     """Others than root and our own user are heard where they are named, and told of where they are not."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    with serving(tmp_path, *words, "file:///") as it:
+    with serving(open_path, *words, "file:///") as it:
         it.until("--ready", (1, "starting"))
         script = "import socket, sys; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'READY=1', sys.argv[1])"
         as_other = ["setpriv", "--reuid=1234", "--clear-groups", "/usr/bin/python3", "-I", "-c", script]
-        subprocess.run([*as_other, tmp_path / "notify.sock"], check=True)
+        subprocess.run([*as_other, open_path / "notify.sock"], check=True)
         if heard:
             it.until("--ready", (0, "ready"))
         else:
