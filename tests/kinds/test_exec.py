@@ -261,8 +261,8 @@ def test_a_grandchild_that_holds_the_pipe_does_not_hold_the_attempt(tmp_path: Pa
 
 
 def test_an_endless_output_blocks_nobody_and_fills_nothing() -> None:
-    """100 MB are drained; the start is matched, the end is shown, and the rest is forgotten."""
-    command = "sh -c 'echo begin; head -c 100000000 /dev/zero; echo end; exit 1'"
+    """10 MB are drained; the start is matched, the end is shown, and the rest is forgotten."""
+    command = "sh -c 'echo begin; head -c 10000000 /dev/zero; echo end; exit 1'"
     assert attempt(command).detail == "exit 1: end"
     assert attempt(f"{command[:-8]}exit 0'", expect="begin") == ready("exit 0")
     assert attempt(f"{command[:-8]}exit 0'", expect="end").detail == "exit 0, no match in 65536 bytes: end"
