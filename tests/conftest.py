@@ -15,9 +15,13 @@ def pytest_configure() -> None:
             signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
 
 
-def pytest_collection() -> None:
-    """Measure those processes that run tests, and not what tests start: coverage would double the time that takes."""
-    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+_COVERAGE = "COVERAGE_PROCESS_CONFIG"  # by which coverage starts itself in processes that inherit it
+_MEASURING = pytest.StashKey[str | None]()
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Measure the processes that run tests, and not all that tests start: to load would take twice as long."""
+    session.config.stash[_MEASURING] = os.environ.pop(_COVERAGE, None)
 
 
 # What is dear to make and shared: tests that ask for it stay in one process, where the tests are shared out to several.
@@ -45,6 +49,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.environ.get("CI"):
         pytest.fail(f"{reason}; where CI is set, nothing may be left out", pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture
+def measured(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have coverage measure what the test starts, where it measures at all; not for what has little time to load."""
+    if measuring := pytestconfig.stash[_MEASURING]:
+        monkeypatch.setenv(_COVERAGE, measuring)
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from run.speaker import Speaker, speaking
 
+pytestmark = pytest.mark.usefixtures("measured")
+
 BARRIER = "BARRIER=1"
 
 

@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from run.tended import PYTHON, RUN, Tended, children, init, state, tending, until
 
+pytestmark = pytest.mark.usefixtures("measured")
+
 NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 # Started by a process that ends at once, so that it is nobody's: $1 is the number that it prints its own as.
 DAEMON = """

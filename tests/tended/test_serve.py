@@ -15,6 +15,8 @@ import pytest
 
 from gatekeeper.announce.relay import Relay
 
+pytestmark = pytest.mark.usefixtures("measured")
+
 GATEKEEPER = (sys.executable, "-m", "gatekeeper")
 LIMIT = 30  # seconds that nothing takes, however slow the machine
 

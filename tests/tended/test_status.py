@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("measured")
+
 GATEKEEPER = (sys.executable, "-m", "gatekeeper")
 LIMIT = 30  # seconds that nothing takes, however slow the machine
 SAY = '"$0" -m gatekeeper notify'
