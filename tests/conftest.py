@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,9 +61,8 @@ def measured(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.fixture
-def open_path(tmp_path: Path) -> Path:
-    """Give the test's folder, into which every user may go; that stays so, for other tests that need it meanwhile."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder == tmp_path or folder.name.startswith(("pytest-", "popen-")):
-            folder.chmod(folder.stat().st_mode | 0o055)
-    return tmp_path
+def open_path() -> Iterator[Path]:
+    """Give a folder of the test's own, into which every user may go: those that pytest makes are closed to others."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -24,7 +23,7 @@ print(outcome.state, outcome.reason)
 
 
 @pytest.fixture
-def as_nobody(open_path: Path) -> Callable[..., str]:  # noqa: ARG001 - opened on the way
+def as_nobody() -> Callable[..., str]:
     """Return a function that attempts once as an ordinary user, and returns state and reason."""
 
     def attempt(target: str, *options: str) -> str:

@@ -70,17 +70,18 @@ def test_links_in_a_circle_are_neither_there_nor_gone(path: Path) -> None:
 
 @pytest.mark.parametrize("options", [(), ("nonempty",), ("absent",)])
 def test_a_file_behind_a_closed_folder_is_forbidden(
-    path: Path, as_nobody: Callable[..., str], options: tuple[str, ...]
+    open_path: Path, as_nobody: Callable[..., str], options: tuple[str, ...]
 ) -> None:
     """Where nobody may look nothing is known: not that the file is there, nor that it is gone."""
-    path.mkdir(mode=0)
-    assert as_nobody(f"file://{path}/file", *(f"{option}=yes" for option in options)) == "waiting forbidden"
+    (open_path / "closed").mkdir(mode=0)
+    assert as_nobody(f"file://{open_path}/closed/file", *(f"{option}=yes" for option in options)) == "waiting forbidden"
 
 
 def test_an_unreadable_file_exists_and_is_not_empty_but_cannot_be_searched(
-    path: Path, as_nobody: Callable[..., str]
+    open_path: Path, as_nobody: Callable[..., str]
 ) -> None:
     """Reading is asked for only where the content counts."""
+    path = open_path / "file"
     path.write_text("done")
     path.chmod(0)
     assert as_nobody(f"file://{path}") == "ready ready"

@@ -87,8 +87,9 @@ def test_a_full_backlog_is_not_ready(path: str, options: dict[str, str]) -> None
         assert attempt(path, **options) == waiting(Reason.STARTING, f"{path} (its backlog is full)", cheap=True)
 
 
-def test_a_socket_without_permission_is_forbidden(path: str, as_nobody: Callable[[str], str]) -> None:
+def test_a_socket_without_permission_is_forbidden(open_path: Path, as_nobody: Callable[[str], str]) -> None:
     """Connecting needs write permission on the socket file (unix(7)); it may be granted later."""
+    path = str(open_path / "app.sock")
     with serving(silent, path=path):
         Path(path).chmod(0)
         assert as_nobody(f"unix://{path}") == "waiting forbidden"
