@@ -157,6 +157,7 @@ def test_what_is_no_state_keeps_shut(text: str, message: str) -> None:
         ("creating", os.getpid(), Side.BETWEEN),  # runc, where the process namespace is shared
         ("created", os.getpid(), Side.CONTAINER),
     ],
+    ids=["runc between", "runc container", "crun between", "crun container", "shared between", "shared container"],
 )
 def test_what_a_state_and_proc_tell_of_where_we_are(status: str, pid: int, side: Side) -> None:
     """Process 0 or 1, or one whose namespaces we share, means that we are inside; the status, whether of all of it."""

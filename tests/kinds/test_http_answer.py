@@ -97,7 +97,7 @@ def test_expect_body_waits_for_the_end() -> None:
     assert _outcome_of(halves, expect_body="^ok$").reason is Reason.UNWANTED_ANSWER
 
 
-@pytest.mark.parametrize("packed", [gzip.compress(b"all ready"), zlib.compress(b"all ready")])
+@pytest.mark.parametrize("packed", [gzip.compress(b"all ready"), zlib.compress(b"all ready")], ids=["gzip", "deflate"])
 def test_compressed_although_not_asked(packed: bytes) -> None:
     """A body that is compressed although nobody asked is unpacked before it is judged."""
     coding = "gzip" if packed[:2] == b"\x1f\x8b" else "deflate"
