@@ -33,7 +33,7 @@ _SHARED = ("podman", "machine", "gates", "made")
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep tests that share a thing in one process: of shipping all that have podman, elsewhere those of a module."""
-    for item in items if config.pluginmanager.hasplugin("xdist") else ():
+    for item in items if getattr(config.option, "loadgroup", False) else ():
         for each in _SHARED:
             if each in getattr(item, "fixturenames", ()):
                 place = item.path.parent if each == "podman" and item.path.parent.name == "shipping" else item.path

@@ -331,10 +331,10 @@ def test_endless_nesting_is_told_quickly(name: str, text: str, tmp_path: Path) -
     """A plan that nests a million deep is refused in every format, without exhausting stack or patience."""
     path = tmp_path / name
     path.write_text(text)
-    start = time.monotonic()
+    start = time.process_time()
     [said] = refused(path)
     assert said.endswith(": nests more than 32 levels deep: a plan needs 5")
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_a_number_beyond_all_numbers_is_told(tmp_path: Path) -> None:

@@ -31,9 +31,9 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+def podman() -> Iterator[Podman]:
     """Return podman, in whose namespaces the runtimes run too, with a network for their containers."""
-    with Podman(tmp_path_factory.mktemp("podman")) as podman, network(podman):
+    with Podman() as podman, network(podman):
         yield podman
 
 

@@ -40,9 +40,9 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+def podman() -> Iterator[Podman]:
     """Return podman with the stand-ins for the base images in its storage."""
-    with Podman(tmp_path_factory.mktemp("podman")) as podman:
+    with Podman() as podman:
         for name, image in (("build", BUILD_BASE), ("last", LAST_BASE), ("busybox", BUSYBOX), ("musl", MUSL)):
             podman.load(image, [sys.executable, ROOT / "images" / "bases.py", name])
         podman("tag", BUILD_BASE, SLIM_BASE)  # what images of applications are made from

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -41,9 +42,9 @@ def until(there: Callable[[], object], what: str, seconds: float = 60) -> None:
 class Podman:
     """Runs podman in a network, a process and a mount namespace that end with it."""
 
-    def __init__(self, folder: Path) -> None:
-        """Keep everything in ``folder``."""
-        self.folder = folder
+    def __init__(self) -> None:
+        """Keep everything in a folder whose path is short: podman takes no runroot of more than 50 characters."""
+        self.folder = folder = Path(tempfile.mkdtemp(prefix="podman-"))
         (folder / "containers.conf").write_text(_CONFIG)
         (folder / "resolv.conf").write_text("")
 
