@@ -6,6 +6,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,18 +27,26 @@ def pytest_collection(session: pytest.Session) -> None:
     session.config.stash[_MEASURING] = os.environ.pop(_COVERAGE, None)
 
 
-# What is dear to make and shared: tests that ask for it stay in one process, where the tests are shared out to several.
-_SHARED = ("podman", "machine", "gates", "made")
+# Where the tests are shared out to several processes, those that share what is dear to make stay in one.
+_TOGETHER = (
+    "tests/shipping/",
+    "tests/hook/test_ru",
+    "tests/hook/test_ready",
+    "tests/hook/test_sides",
+    "tests/gate/test_fail",
+)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep tests that share a thing in one process: of shipping all that have podman, elsewhere those of a module."""
-    for item in items if getattr(config.option, "loadgroup", False) else ():
-        for each in _SHARED:
-            if each in getattr(item, "fixturenames", ()):
-                place = item.path.parent if each == "podman" and item.path.parent.name == "shipping" else item.path
-                item.add_marker(pytest.mark.xdist_group(str(place)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share the tests out one by one, but for those of a place that has to stay together."""
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - may be missing where nothing is shared out
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((place for place in _TOGETHER if nodeid.startswith(place)), nodeid)
+
+    return Scheduling(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
