@@ -127,9 +127,14 @@ class Server:
         """Make the probe of a target; raises `BadOptionsError`."""
 
         def read() -> Mapping[str, Any]:
-            return cls.of_dsn(read_dsn(target, cls.PORTS, needs_host="unix" not in options))
+            return cls.of_dsn(cls.dsn_of(target, needs_host="unix" not in options))
 
         return build(cls, options, read, cls.clashes(target, options))
+
+    @classmethod
+    def dsn_of(cls, target: str, *, needs_host: bool) -> Dsn:
+        """Return the parts of a target; raises `BadValueError`."""
+        return read_dsn(target, cls.PORTS, needs_host=needs_host)
 
     @classmethod
     def of_dsn(cls, dsn: Dsn) -> Mapping[str, Any]:

@@ -28,13 +28,17 @@ _RECORD_TYPES = range(20, 25)  # RFC 8446, 5.1, and the heartbeat of RFC 6520
 
 
 class Trust(NamedTuple):
-    """Whom to believe and who to be: paths of PEM files, and the protocols to offer (ALPN, RFC 7301)."""
+    """Whom to believe and who to be: paths of PEM files, and the protocols to offer (ALPN, RFC 7301).
+
+    ``any_name`` asks for a certificate that is trusted, whoever it is for.
+    """
 
     ca: str | None = None
     cert: str | None = None
     key: str | None = None
     insecure: bool = False
     alpn: tuple[str, ...] = ()
+    any_name: bool = False
 
 
 def server_name(text: str) -> str:
@@ -60,18 +64,27 @@ def alpn_name(text: str) -> str:
 
 def context_of(trust: Trust) -> ssl.SSLContext:
     """Return the TLS context, made anew only where a file has changed (it costs milliseconds); raises `MissError`."""
+    return _context(trust, stamps_of(trust))
+
+
+def stamps_of(trust: Trust) -> tuple[Stamp, ...]:
+    """Return what changes when one of the files is replaced; raises `MissError` where one is missing."""
     files = [("ca", trust.ca), ("cert", trust.cert), ("key", trust.key)]
     if not trust.ca and not trust.insecure:
         system = ssl.get_default_verify_paths()  # SSL_CERT_FILE and SSL_CERT_DIR included, and only what exists
         files += [(_SYSTEM, system.cafile), (_SYSTEM, system.capath)]
-    return _context(trust, tuple(stamp_of(what, path) for what, path in files if path))
+    return tuple(stamp_of(what, path) for what, path in files if path)
 
 
 @lru_cache(maxsize=8)
 def _context(trust: Trust, _stamps: tuple[Stamp, ...]) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return set_up(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust)
+
+
+def set_up(context: ssl.SSLContext, trust: Trust) -> ssl.SSLContext:
+    """Tell a fresh context whom to trust and who to be, and return it; raises `MissError`."""
+    context.check_hostname = not (trust.insecure or trust.any_name)
     if trust.insecure:
-        context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     else:
         # What the user's `ca` holds is trusted, be it a root, an intermediate or the very certificate of the server.
@@ -182,7 +195,7 @@ class TlsStream:
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
             except ssl.SSLError as error:
-                raise MissError(_tls_outcome(error, self.where)) from None
+                raise MissError(tls_outcome(error, self.where)) from None
             if data is None:
                 return None
             if data:
@@ -218,7 +231,7 @@ class TlsStream:
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             raise EOFError from None
         except ssl.SSLError as error:
-            raise MissError(_tls_outcome(error, self.where)) from None
+            raise MissError(tls_outcome(error, self.where)) from None
 
     async def _flush(self) -> None:
         if self._outgoing.pending:
@@ -247,7 +260,8 @@ async def secured(below: SocketStream, context: ssl.SSLContext, name: str) -> Tl
     return stream
 
 
-def _tls_outcome(error: ssl.SSLError, where: str) -> Outcome:
+def tls_outcome(error: ssl.SSLError, where: str) -> Outcome:
+    """Return what a failure of TLS means."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return waiting(Reason.TLS_FAILED, f"{where} ({error.verify_message.rstrip('.')})")
     reason = (error.reason or "").lower().replace("_", " ")
