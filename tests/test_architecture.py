@@ -170,6 +170,7 @@ HOMES = {
     "h2": "probes._http2",
     "jsonpath": "probes._json",
     "regex": "probes._pattern",
+    "asyncpg": "probes._postgres_login",
 }
 
 
@@ -256,7 +257,9 @@ def test_every_third_party_package_has_one_home() -> None:
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
     """No dependency comes by accident of another, and none is dragged along unused."""
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    declared = project["dependencies"] + [each for extra in extras.keys() - {"dev"} for each in extras[extra]]
     names = {re.split(r"[\[<>=~ ]", each)[0].lower() for each in declared}
     distributions = importlib.metadata.packages_distributions()
     assert names == {distributions[package][0].lower() for package in HOMES}

@@ -72,8 +72,9 @@ def spoken(scheme: str) -> Spoken | None:
             others = protocol.secure.split()
             secure = scheme in others
             port = (protocol.secure_port if secure else None) or protocol.port or None
-            # A kind that speaks TLS under a scheme of its own has it in the table; another is only reached.
-            tried = (scheme,) if secure else (scheme, *(each for each in protocol.names if each not in others))
+            # A kind that speaks TLS under a scheme of its own has it in the table; another is only reached. Of the
+            # other names its own comes first, whatever else it is called in the table.
+            tried = (scheme,) if secure else tuple(each for each in protocol.names if each not in others)
             kind = next((each for each in tried if each in KINDS), None)
             return Spoken(kind, port, protocol.name)
     return None

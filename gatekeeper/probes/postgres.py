@@ -1,0 +1,188 @@
+"""postgres://[USER[:PASSWORD]@]HOST[:PORT][,…][/DATABASE]: a PostgreSQL that takes sessions (its manual, 55.2, 55.7).
+
+Its port accepts, and agrees to TLS, while it recovers: only what it says to a StartupMessage tells. It is asked for a
+login and hung up on when it wants to know more, which it takes without a word in its log. An empty user it refuses even
+while it starts, so that nothing of it could be told by that.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from struct import pack, unpack
+from typing import Any, ClassVar
+
+from gatekeeper.model import Outcome, Reason, ready, waiting
+from gatekeeper.probes._account import At
+from gatekeeper.probes._database import Database, said
+from gatekeeper.probes._dialog import Dialog
+from gatekeeper.probes._miss import MissError
+from gatekeeper.probes._options import option
+from gatekeeper.probes._server import Dsn, Place, read_dsn
+from gatekeeper.probes._socketfile import socket_path
+from gatekeeper.probes._sqlstate import missing, not_yet
+from gatekeeper.probes._target import port_number, split_port
+from gatekeeper.values import BadValueError, Secret, one_of
+
+_USER, _DATABASE = "gatekeeper", "postgres"  # asked for where nobody is named
+_SSL_REQUEST = pack(">II", 8, 80877103)
+_TERMINATE = b"X\0\0\0\4"
+_MOST, _MOST_MESSAGES = 30_000, 200  # bytes of a message as libpq allows it here, and how many come before a session
+_HOST_IN_ESCAPES = re.compile(
+    r"(?P<before>[^:]*://(?:[^/?#]*@)?)(?P<host>(?:%2[Ff]|%40)[^/?#:,]*)(?P<rest>.*)", re.DOTALL
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postgres(Database):
+    """A PostgreSQL that takes sessions."""
+
+    EXAMPLE: ClassVar[str] = "db=postgres://postgres/app"
+    PORTS: ClassVar[Mapping[str, int]] = {"postgres": 5432, "postgresql": 5432}
+    DRIVER: ClassVar[str] = "asyncpg"
+    EXTRA: ClassVar[str] = "postgres"
+    LOOKS: ClassVar[tuple[str, ...]] = ("query", "table", "target_session_attrs")
+    SAID: ClassVar[Mapping[str, str]] = {
+        "sslmode": "sslmode",
+        "ssl": "sslmode",
+        "sslrootcert": "ca",
+        "sslcert": "cert",
+        "sslkey": "key",
+        "target_session_attrs": "target_session_attrs",
+    } | dict.fromkeys(("host", "hostaddr", "port", "user", "password", "dbname", "options"), "")
+
+    target_session_attrs: str | None = option(
+        one_of("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
+        "read-write, read-only, primary or standby: what a session must be",
+        unset="any",
+    )
+
+    @classmethod
+    def dsn_of(cls, target: str, *, needs_host: bool) -> Dsn:
+        """Return the parts of a target, where libpq's query may say as much as the rest; raises `BadValueError`."""
+        dsn = read_dsn(_with_socket_in_query(target), cls.PORTS, needs_host=False)
+        password = said(dsn, "password")
+        dsn = dsn._replace(
+            places=_places(dsn),
+            user=said(dsn, "user") or dsn.user,
+            password=dsn.password if password is None else Secret(password),
+            path=said(dsn, "dbname") or dsn.path,
+        )
+        if needs_host and not dsn.places and not _folder(dsn):
+            message = f"has no host: write {dsn.scheme}://HOST:PORT, or ?host=/FOLDER for that of a socket file"
+            raise BadValueError(message)
+        return dsn
+
+    @classmethod
+    def of_dsn(cls, dsn: Dsn) -> Mapping[str, Any]:
+        """Return the fields that a target gives; raises `BadValueError`."""
+        fields = dict(super(Postgres, cls).of_dsn(dsn))
+        if fields.get("target_session_attrs") in ("any", "prefer-standby"):  # whatever it is will do
+            del fields["target_session_attrs"]
+        if folder := _folder(dsn):
+            port = port_number(said(dsn, "port") or str(cls.PORTS[dsn.scheme]))
+            fields["unix"] = socket_path(f"{folder.rstrip('/')}/.s.PGSQL.{port}")
+        return fields
+
+    async def speak(self, dialog: Dialog, name: str) -> Outcome:
+        """Ask for a session, and see what is wanted for it."""
+        if self.wants_tls:
+            await self._upgrade(dialog, name)
+        said_first = {
+            "user": self.dsn.user or _USER,
+            "database": self.dsn.path or self.dsn.user or _DATABASE,
+            **self._settings(),
+        }
+        words = "".join(f"{key}\0{value}\0" for key, value in said_first.items()) + "\0"
+        message = pack(">I", 196608) + words.encode("utf-8", "surrogateescape")
+        await dialog.write(pack(">I", len(message) + 4) + message)
+        for _ in range(_MOST_MESSAGES):
+            kind, length = unpack(">cI", await dialog.exactly(5))
+            if kind not in b"RESNKZv" or not 4 <= length <= _MOST:  # noqa: PLR2004 - the length counts itself
+                break
+            found = self._told(dialog, kind, await dialog.exactly(length - 4))
+            if found:
+                return found
+        return dialog.wrong()
+
+    async def log_in(self, at: At) -> Outcome:
+        """Log in, and look at what was asked for."""
+        from gatekeeper.probes._postgres_login import log_in  # noqa: PLC0415 - loads the driver
+
+        return await log_in(self, at, self._settings(), self.target_session_attrs)
+
+    def _settings(self) -> dict[str, str]:
+        options = said(self.dsn, "options")
+        return {"application_name": "gatekeeper"} | ({"options": options} if options else {})
+
+    async def _upgrade(self, dialog: Dialog, name: str) -> None:
+        await dialog.write(_SSL_REQUEST)
+        answer = await dialog.exactly(1)
+        if answer == b"N":
+            raise MissError(waiting(Reason.TLS_FAILED, f"{dialog.where} (it offers no TLS)"))
+        if answer != b"S":
+            raise MissError(dialog.wrong())
+        await self.secure(dialog, name)
+
+    def _told(self, dialog: Dialog, kind: bytes, body: bytes) -> Outcome | None:
+        """Return what a message means, None where more is to come."""
+        if kind == b"R" and body[:4] != bytes(4):
+            return ready(dialog.where, reason=Reason.READY_AUTH_REQUIRED)
+        if kind == b"R":
+            dialog.at_the_end(_TERMINATE)  # it asks for no password: a session is on its way
+        if kind == b"Z":
+            return ready(dialog.where)
+        return self._refusal(dialog, body) if kind == b"E" else None
+
+    def _refusal(self, dialog: Dialog, body: bytes) -> Outcome:
+        """Return what an ErrorResponse means, by its SQLSTATE (55.8)."""
+        dialog.at_the_end(b"")
+        codes = [field[1:] for field in body.split(b"\0") if field[:1] == b"C"]
+        if not codes or not re.fullmatch(rb"[0-9A-Z]{5}", codes[0]):
+            return dialog.wrong()
+        code = codes[0].decode()
+        if code.startswith("28") or code == "42501":
+            return ready(dialog.where, reason=Reason.READY_AUTH_REQUIRED)
+        if code == "3D000" and not self.dsn.path:
+            return ready(dialog.where)
+        unwanted = waiting(Reason.UNWANTED_ANSWER, f"{dialog.where} (SQLSTATE {code})")
+        return not_yet(dialog.where, code) or missing(dialog.where, code) or unwanted
+
+
+def _with_socket_in_query(target: str) -> str:
+    """Return a target whose host is a folder (``%2Frun%2Fpostgresql``) with that in its query, where it may stand."""
+    found = _HOST_IN_ESCAPES.fullmatch(target)
+    if not found:
+        return target
+    port, tail = re.fullmatch(r"(?::([0-9]*))?(.*)", found["rest"], re.DOTALL).groups()  # type: ignore[union-attr]
+    path, _, query = tail.partition("?")
+    more = f"host={found['host']}" + (f"&port={port}" if port else "")
+    return f"{found['before']}{path}?{more}&{query}"
+
+
+def _folder(dsn: Dsn) -> str | None:
+    host = said(dsn, "host") or ""
+    if host.startswith(("/", "@")) and "," in host:
+        message = "names several hosts, one of them a folder: declare each, with | between them"
+        raise BadValueError(message)
+    return host if host.startswith(("/", "@")) else None
+
+
+def _places(dsn: Dsn) -> tuple[Place, ...]:
+    """Return the hosts of a target, the query's before the others, with the ports that the query says."""
+    hosts, port = said(dsn, "host") or said(dsn, "hostaddr"), said(dsn, "port")
+    if _folder(dsn):
+        return ()
+    places = dsn.places
+    if hosts:
+        # An address of IPv6 stands there without brackets.
+        names = [f"[{each}]" if each.count(":") > 1 and not each.startswith("[") else each for each in hosts.split(",")]
+        found = [split_port(each, f"{dsn.scheme}://HOST:PORT") for each in names]
+        places = tuple(Place(host, own or Postgres.PORTS[dsn.scheme]) for host, own in found)
+    if not port:
+        return places
+    ports = port.split(",")
+    if len(ports) not in (1, len(places)):
+        message = "has not as many ports as hosts in its query"
+        raise BadValueError(message)
+    ports = ports * len(places) if len(ports) == 1 else ports
+    return tuple(place._replace(port=port_number(each)) for place, each in zip(places, ports, strict=True))
