@@ -171,6 +171,7 @@ HOMES = {
     "jsonpath": "probes._json",
     "regex": "probes._pattern",
     "asyncpg": "probes._postgres_login",
+    "pymysql": "probes._mysql_login",
 }
 
 

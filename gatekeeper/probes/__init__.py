@@ -32,6 +32,8 @@ KINDS: Mapping[str, str] = {
     "notify": "notify:Notify",
     "k8s": "k8s:K8s",
     "memcached": "memcached:Memcached",
+    "mysql": "mysql:Mysql",
+    "mariadb": "mysql:Mysql",
     "postgres": "postgres:Postgres",
     "postgresql": "postgres:Postgres",
 }

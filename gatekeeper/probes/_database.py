@@ -3,6 +3,7 @@
 Speaks no protocol: that is the kind's, and its driver's.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -13,7 +14,7 @@ from gatekeeper.probes._dialog import Dialog
 from gatekeeper.probes._options import BadOptionsError, Options, option, options_of
 from gatekeeper.probes._server import Dsn
 from gatekeeper.probes._tls import Trust, context_of
-from gatekeeper.values import BadValueError, nearest, not_empty
+from gatekeeper.values import BadValueError, Secret, nearest, not_empty
 
 QUERY_TIME = 30  # seconds after which the server ends a query by itself, though nobody waits for it any more
 
@@ -42,6 +43,8 @@ _MODES: Mapping[str, str] = {
 
 def ssl_mode(text: str) -> str:
     """Return one of PostgreSQL's words for how TLS is agreed on; raises `BadValueError`, which does not quote."""
+    if text.startswith("{"):  # what node's drivers take, in the JSON that they take it in
+        return "require" if re.search(r'"rejectUnauthorized"\s*:\s*false', text) else "verify-full"
     mode = _MODES.get(text.strip().lower().replace("_", "-"))
     if mode is None:
         message = "is none of disable, allow, prefer, require, verify-ca, verify-full"
@@ -53,6 +56,14 @@ def said(dsn: Dsn, *keys: str) -> str | None:
     """Return what the query of a target says last under one of these keys, None where it is silent."""
     found = [value.value for key, value in dsn.query if key.lower() in keys]
     return found[-1] if found else None
+
+
+def with_account(dsn: Dsn) -> Dsn:
+    """Return a target in whose query stood who logs in, where it may stand as well."""
+    password = said(dsn, "password")
+    return dsn._replace(
+        user=said(dsn, "user") or dsn.user, password=dsn.password if password is None else Secret(password)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,7 @@ def of_look(where: str, code: str) -> Outcome:
         how = "writes, and is asked in a transaction that only reads" if code == "25006" else "has a syntax error"
         return failed(Reason.UNWANTED_ANSWER, f"{where} (the query {how}: SQLSTATE {code})")
     if code == "57014":
-        return waiting(Reason.TIMED_OUT, f"the query at {where} (the server ended it: SQLSTATE {code})")
+        return waiting(Reason.TIMED_OUT, f"{where} (the server has ended the query: SQLSTATE {code})")
     return not_yet(where, code) or missing(where, code) or _unwanted(where, code)
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._account import At
-from gatekeeper.probes._database import Database, said
+from gatekeeper.probes._database import Database, said, with_account
 from gatekeeper.probes._dialog import Dialog
 from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._options import option
@@ -21,12 +21,15 @@ from gatekeeper.probes._server import Dsn, Place, read_dsn
 from gatekeeper.probes._socketfile import socket_path
 from gatekeeper.probes._sqlstate import missing, not_yet
 from gatekeeper.probes._target import port_number, split_port
-from gatekeeper.values import BadValueError, Secret, one_of
+from gatekeeper.values import BadValueError, one_of
 
 _USER, _DATABASE = "gatekeeper", "postgres"  # asked for where nobody is named
 _SSL_REQUEST = pack(">II", 8, 80877103)
 _TERMINATE = b"X\0\0\0\4"
 _MOST, _MOST_MESSAGES = 30_000, 200  # bytes of a message as libpq allows it here, and how many come before a session
+# Read here, or left to libpq though they look like what is read here.
+_NO_OPTION: tuple[str, ...] = ("host", "hostaddr", "port", "user", "password", "dbname", "options")
+_NO_OPTION += ("sslcrl", "sslcrldir", "sslcertmode", "sslpassword")
 _HOST_IN_ESCAPES = re.compile(
     r"(?P<before>[^:]*://(?:[^/?#]*@)?)(?P<host>(?:%2[Ff]|%40)[^/?#:,]*)(?P<rest>.*)", re.DOTALL
 )
@@ -48,7 +51,7 @@ class Postgres(Database):
         "sslcert": "cert",
         "sslkey": "key",
         "target_session_attrs": "target_session_attrs",
-    } | dict.fromkeys(("host", "hostaddr", "port", "user", "password", "dbname", "options"), "")
+    } | dict.fromkeys(_NO_OPTION, "")
 
     target_session_attrs: str | None = option(
         one_of("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
@@ -59,14 +62,8 @@ class Postgres(Database):
     @classmethod
     def dsn_of(cls, target: str, *, needs_host: bool) -> Dsn:
         """Return the parts of a target, where libpq's query may say as much as the rest; raises `BadValueError`."""
-        dsn = read_dsn(_with_socket_in_query(target), cls.PORTS, needs_host=False)
-        password = said(dsn, "password")
-        dsn = dsn._replace(
-            places=_places(dsn),
-            user=said(dsn, "user") or dsn.user,
-            password=dsn.password if password is None else Secret(password),
-            path=said(dsn, "dbname") or dsn.path,
-        )
+        dsn = with_account(read_dsn(_with_socket_in_query(target), cls.PORTS, needs_host=False))
+        dsn = dsn._replace(places=_places(dsn), path=said(dsn, "dbname") or dsn.path)
         if needs_host and not dsn.places and not _folder(dsn):
             message = f"has no host: write {dsn.scheme}://HOST:PORT, or ?host=/FOLDER for that of a socket file"
             raise BadValueError(message)
