@@ -28,8 +28,9 @@ _MEANT: dict[int, tuple[Reason, str]] = {
 def meaning(where: str, number: int, *, is_final: bool = False) -> Outcome:
     """Return the outcome of an error; ``is_final`` says that a refusal of a login is one for good."""
     reason, why = _MEANT.get(number, (Reason.UNWANTED_ANSWER, "it says no"))
-    for_good = number in _NEVER or (is_final and number in _REFUSED)
-    return (failed if for_good else waiting)(reason, f"{where} ({why}: error {number})")
+    refused = is_final and number in _REFUSED
+    outcome = (failed if refused or number in _NEVER else waiting)(reason, f"{where} ({why}: error {number})")
+    return outcome._replace(certain=refused)  # at once: further tries may lock the account
 
 
 def is_refusal(number: int) -> bool:

@@ -30,7 +30,8 @@ def of_login(where: str, code: str, *, is_final: bool) -> Outcome:
     """Return what the end of a login means; ``is_final`` says that a refusal is one for good."""
     if code.startswith("28"):
         refused = failed if is_final else waiting
-        return refused(Reason.FORBIDDEN, f"{where} (the login is refused: SQLSTATE {code})")
+        outcome = refused(Reason.FORBIDDEN, f"{where} (the login is refused: SQLSTATE {code})")
+        return outcome._replace(certain=is_final)  # at once: further tries may lock the account
     if code == "42501":  # CONNECT on the database, which may be granted yet
         return waiting(Reason.FORBIDDEN, f"{where} (no right to this database: SQLSTATE {code})")
     return not_yet(where, code) or missing(where, code) or _unwanted(where, code)

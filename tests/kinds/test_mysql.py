@@ -245,6 +245,9 @@ class TestLogin:
         assert found(f"mysql://app:{PASSWORD}@{at}") == READY
         assert found(f"mysql://app:wrong@{at}") == FORBIDDEN
         assert found(f"mysql://nobody:wrong@{at}") == FORBIDDEN
+        outcome = attempt(f"mysql://app:wrong@{at}")
+        assert isinstance(outcome, Outcome)
+        assert outcome.certain, "one more try may lock the account"
         assert found(f"mysql://app:wrong@{at}", login="no") == UP
         file = tmp_path / "password"
         assert found(f"mysql://app@{at}", password_file=str(file)) == NOT_FOUND

@@ -335,6 +335,9 @@ class TestLogin:
         assert found(f"postgres://app:{PASSWORD}@{at}") == READY
         assert found(f"postgres://app:wrong@{at}") == FORBIDDEN
         assert found(f"postgres://nobody:wrong@{at}") == FORBIDDEN
+        outcome = attempt(f"postgres://app:wrong@{at}")
+        assert isinstance(outcome, Outcome)
+        assert outcome.certain, "one more try may lock the account"
         assert found(f"postgres://app:wrong@{at}", login="no") == UP
         file = tmp_path / "password"
         assert found(f"postgres://app@{at}", password_file=str(file)) == NOT_FOUND
