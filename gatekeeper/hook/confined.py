@@ -41,6 +41,8 @@ def _of_kind(kind: str, target: Target, declaration: Declaration) -> Iterator[Pr
     if not getattr(maker, "OVER_THE_NETWORK", False):
         yield Problem(target.place, f"{kind} would look at the host, for {_WHY}")
         return
+    if hasattr(maker, "names_files") and maker.names_files(target.url):
+        yield Problem(target.place, f"names a file of the host, for {_WHY}")
     local = {name for name, option in options_of(maker).items() if option.local}
     of_host: Mapping[str, tuple[str, ...]] = getattr(maker, "OF_THE_HOST", {})  # none for whichever value
     for given in (*declaration.options, *target.options):

@@ -15,7 +15,7 @@ from gatekeeper.probes._connect import addresses, connect
 from gatekeeper.probes._dialog import Dialog
 from gatekeeper.probes._local import file_path
 from gatekeeper.probes._miss import MissError
-from gatekeeper.probes._options import Options, build, option
+from gatekeeper.probes._options import Options, build, option, options_of
 from gatekeeper.probes._race import Endpoints, endpoints, over_peers
 from gatekeeper.probes._socketfile import connect_file, socket_path
 from gatekeeper.probes._stream import SocketStream
@@ -149,6 +149,15 @@ class Server:
             message = f"takes nothing behind the port: write {dsn.scheme}://HOST:PORT"
             raise BadValueError(message)
         return {"dsn": dsn}
+
+    @classmethod
+    def names_files(cls, target: str) -> bool:
+        """Tell whether a target names files of this machine, as options that are `local` do."""
+        try:
+            fields = cls.of_dsn(cls.dsn_of(target, needs_host=False))
+        except BadValueError:  # which is told when it is parsed
+            return False
+        return any(fields.get(name) for name, spec in options_of(cls).items() if spec.local)
 
     @classmethod
     def clashes(cls, target: str, options: Options) -> list[tuple[str, str]]:

@@ -150,6 +150,16 @@ def test_annotations_touch_nothing_of_the_host() -> None:
         f"{line}: {key}" for key in ("via", "context")
     ]
     assert problems(dependencies="service://db via=dns") == []
+    for named in (
+        "postgres:///app?host=/run/postgresql",
+        "postgres://u@%2Frun%2Fpostgresql/app",
+        "postgres://db/app?sslmode=verify-full&sslrootcert=/x",
+        "postgres://db/app?SSLKEY=/x",
+        "mysql://u@db/app?unix_socket=/run/mysqld.sock",
+        "mysql://db?ssl-ca=/x",
+    ):
+        assert problems(dependencies=named) == [line], named
+    assert problems(dependencies="postgres://u:p@db/app?sslmode=require\nmysql://u:p@db/app?charset=utf8") == []
     assert problems(context="prod") == ["dev.gatekeeper/context"]
     for option in ("report", "ready_file", "termination_log"):
         assert problems(**{option: "/x"}) == [f"dev.gatekeeper/{option.replace('_', '-')}"]

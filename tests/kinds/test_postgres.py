@@ -16,7 +16,7 @@ import certificates
 import pytest
 from badness import descriptors, left_over, saying, serving
 from postgresql import PASSWORD, Cluster, Running, made
-from realservers import PATIENCE, free_port, until
+from realservers import PATIENCE, accepts, free_port, started, until
 
 from gatekeeper.model import Outcome, Reason, State
 from gatekeeper.probes._options import BadOptionsError
@@ -445,6 +445,28 @@ class TestLogin:
                 os.kill(pid, signal.SIGCONT)
 
             asyncio.run(run())
+
+
+@pytest.mark.needs("pgbouncer")
+def test_a_pooler_answers_for_itself_until_somebody_logs_in(cluster: Cluster) -> None:
+    """Without a login nobody can tell whether a server is behind it; with one, that is what is told."""
+    with cluster.running() as server:
+        (cluster.folder / "users").write_text(f'"app" "{PASSWORD}"\n')
+        port = free_port()
+        config = cluster.folder / "pooler.ini"
+        config.write_text(
+            f"[databases]\napp = host=127.0.0.1 port={server.port}\ngone = host=127.0.0.1 port={free_port()}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"auth_type = scram-sha-256\nauth_file = {cluster.folder}/users\npool_mode = transaction\n"
+        )
+        with started(["pgbouncer", config], folder=cluster.folder, user="postgres", up=lambda: accepts(port)):
+            at = f"app:{PASSWORD}@127.0.0.1:{port}"
+            for database in ("app", "gone", "unknown"):
+                assert found(f"postgres://{at}/{database}", login="no") == UP
+            assert found(f"postgres://{at}/app", table="shop.orders", query="SELECT 1") == READY
+            assert found(f"postgres://{at}/app", query="SELECT id FROM shop.orders", expect="41") == READY
+            assert attempt(f"postgres://{at}/gone", 0.5) == f"logging in to 127.0.0.1:{port}"
+            assert found(f"postgres://{at}/unknown") == (State.WAITING, Reason.UNWANTED_ANSWER)
 
 
 def cancelled(tried: Any, rounds: int = 60) -> None:
