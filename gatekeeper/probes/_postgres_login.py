@@ -20,6 +20,7 @@ from gatekeeper.probes._miss import MissError, during
 from gatekeeper.probes._sqlstate import of_login, of_look
 from gatekeeper.probes._tls import tls_outcome
 
+_PORT = 5432  # where a socket file is named; without one it looks in a variable
 _NO_LIMIT = 86400.0  # seconds: the pace holds the clock
 _TURNS = 8  # of the loop, in which a transport and the TLS on it close
 # A session reads only, and its query ends with us: after a time, or as soon as the server sees that we are gone.
@@ -60,7 +61,7 @@ async def _session(
             with during(f"logging in to {where}"):
                 return await asyncpg.connect(
                     host=at.unix or at.host,
-                    port=at.port or None,
+                    port=at.port or _PORT,
                     user=database.dsn.user,
                     password=password.value if password else "",  # for None it looks in variables and files
                     database=database.dsn.path or database.dsn.user,

@@ -16,7 +16,7 @@ from gatekeeper.probes._account import At
 from gatekeeper.probes._database import Database, said, with_account
 from gatekeeper.probes._dialog import Dialog
 from gatekeeper.probes._miss import MissError
-from gatekeeper.probes._options import option
+from gatekeeper.probes._options import BadOptionsError, Options, option
 from gatekeeper.probes._server import Dsn, Place, read_dsn
 from gatekeeper.probes._socketfile import socket_path
 from gatekeeper.probes._sqlstate import missing, not_yet
@@ -58,6 +58,15 @@ class Postgres(Database):
         "read-write, read-only, primary or standby: what a session must be",
         unset="any",
     )
+
+    @classmethod
+    def parse(cls, target: str, options: Options) -> "Postgres":
+        """Make the probe of a target; raises `BadOptionsError`."""
+        probe = super(Postgres, cls).parse(target, options)
+        if probe.logs_in and probe.unix and not re.match(r"/.*\.s\.PGSQL\.", probe.unix):
+            how = "the driver wants one that ends in .s.PGSQL.PORT; login=no looks whether it is up without"
+            raise BadOptionsError(("unix", f"is no socket file that can be logged in over: {how}"))
+        return probe
 
     @classmethod
     def dsn_of(cls, target: str, *, needs_host: bool) -> Dsn:

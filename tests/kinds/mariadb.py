@@ -14,6 +14,7 @@ from realservers import free_port, started, until
 
 USER, PASSWORD = "app", "s3cret-pass"
 _OWNER = "nobody"
+_AS = (f"--user={_OWNER}",) if os.geteuid() == 0 else ()
 _QUIET = ("--skip-log-bin", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=8M", "--log-warnings=2")
 
 
@@ -37,7 +38,8 @@ class Cluster(NamedTuple):
         """Run the server until the block ends, with its words behind those of ``inside``."""
         running = Running(self, port or free_port())
         argv = [*inside, "mariadbd", "--no-defaults", f"--datadir={self.folder}/data", f"--socket={self.socket}"]
-        argv += [f"--port={running.port}", "--bind-address=127.0.0.1", f"--user={_OWNER}", *_QUIET, *options]
+        argv += [f"--port={running.port}", "--bind-address=127.0.0.1", f"--tmpdir={self.folder}"]
+        argv += [*_AS, *_QUIET, *options]
         with started(argv, folder=self.folder, up=running.takes_sessions) as process:
             yield running._replace(pid=process.pid)
 
@@ -81,7 +83,7 @@ def made() -> Iterator[Cluster]:
     """Make a server with a database and a user ``app``, and remove it."""
     with _folder() as folder:
         argv = ["mariadb-install-db", "--no-defaults", f"--datadir={folder}/data", "--skip-test-db"]
-        argv += [f"--user={_OWNER}", "--auth-root-authentication-method=normal"]
+        argv += [*_AS, "--auth-root-authentication-method=normal", f"--tmpdir={folder}"]
         subprocess.run(argv, check=True, capture_output=True, cwd=folder)
         cluster = Cluster(folder)
         with cluster.running() as server:

@@ -558,6 +558,8 @@ def test_codes_of_errors(code: str, wanted: tuple[State, Reason]) -> None:
         ("postgres://u@h/app", {"table": "x", "login": "no"}, "needs login: leave out login=no"),
         ("postgres://u@h/app", {"expect": "x"}, "needs query, whose value it is compared with"),
         ("postgres://u:p@h/app", {"password_file": "/x"}, "is a second password"),
+        ("postgres://u:p@/app", {"unix": "/run/db.sock"}, "the driver wants one that ends in .s.PGSQL.PORT; login=no"),
+        ("postgres://u:p@/app?host=@db", {}, "the driver wants one that ends in .s.PGSQL.PORT; login=no"),
         ("postgres://h", {"sslmode": "maybe"}, "is none of disable, allow, prefer, require, verify-ca, verify-full"),
         ("postgres://h", {"sslmode": "require", "tls": "yes"}, "and sslmode say the same: keep one"),
         ("postgres://u:s3cret-pass/x@h", {}, "in user and password, write / ? # @ as %2F %3F %23 %40"),
