@@ -35,6 +35,12 @@ _HOST_IN_ESCAPES = re.compile(
 )
 
 
+def session_attrs(text: str) -> str | None:
+    """Return one of libpq's words for what a session must be, None where any will do; raises `BadValueError`."""
+    word = one_of("any", "read-write", "read-only", "primary", "standby", "prefer-standby")(text)
+    return None if word in ("any", "prefer-standby") else word
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postgres(Database):
     """A PostgreSQL that takes sessions."""
@@ -54,9 +60,7 @@ class Postgres(Database):
     } | dict.fromkeys(_NO_OPTION, "")
 
     target_session_attrs: str | None = option(
-        one_of("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
-        "read-write, read-only, primary or standby: what a session must be",
-        unset="any",
+        session_attrs, "read-write, read-only, primary or standby: what a session must be", unset="any"
     )
 
     @classmethod
@@ -82,8 +86,6 @@ class Postgres(Database):
     def of_dsn(cls, dsn: Dsn) -> Mapping[str, Any]:
         """Return the fields that a target gives; raises `BadValueError`."""
         fields = dict(super(Postgres, cls).of_dsn(dsn))
-        if fields.get("target_session_attrs") in ("any", "prefer-standby"):  # whatever it is will do
-            del fields["target_session_attrs"]
         if folder := _folder(dsn):
             port = port_number(said(dsn, "port") or str(cls.PORTS[dsn.scheme]))
             fields["unix"] = socket_path(f"{folder.rstrip('/')}/.s.PGSQL.{port}")

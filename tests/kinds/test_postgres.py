@@ -407,6 +407,7 @@ class TestLogin:
         for attrs in ("read-only", "standby"):
             assert found(f"{target}?target_session_attrs={attrs}") == (State.WAITING, Reason.UNWANTED_ANSWER)
         assert found(f"{target}?target_session_attrs=standby", login="no") == UP
+        assert found(f"postgres://127.0.0.1:{server.port}", target_session_attrs="any") == UP
         assert found(target, target_session_attrs="standby") == (State.WAITING, Reason.UNWANTED_ANSWER)
 
     def test_a_query_ends_with_the_attempt(self, server: Running) -> None:
