@@ -34,6 +34,9 @@ _TOGETHER = (
     "tests/hook/test_ready",
     "tests/hook/test_sides",
     "tests/gate/test_fail",
+    "tests/kinds/test_mysql",
+    "tests/kinds/test_passwords",
+    "tests/kinds/test_postgres",
 )
 
 
