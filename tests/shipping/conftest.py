@@ -22,7 +22,16 @@ SHOP = "registry.example.com/shop:1.0.0"
 _SHOP = f"""
 FROM {LAST_BASE}
 USER 65532:65532
-ENTRYPOINT ["python3", "-u", "-c", "import signal, time; print(time.time()); signal.pause()"]
+COPY shop.py /shop.py
+ENTRYPOINT ["python3", "-u", "/shop.py"]
+"""
+_SHOP_PROGRAM = """
+import os, signal, socket, time
+print(time.time())
+if "NOTIFY_SOCKET" in os.environ:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"].replace("@", chr(0), 1))
+signal.pause()
 """
 _PIP = """
 [global]
@@ -89,8 +98,9 @@ def debug(podman: Podman, image: str) -> str:
 
 @pytest.fixture(scope="session")
 def shop(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the image of a program that prints when it was started, and stays."""
+    """Return the image of a program that prints when it was started, says so where it is heard, and stays."""
     folder = tmp_path_factory.mktemp("shop")
+    (folder / "shop.py").write_text(_SHOP_PROGRAM)
     (folder / "Dockerfile").write_text(_SHOP)
     podman("build", "--pull=never", "--tag", SHOP, folder)
     return SHOP

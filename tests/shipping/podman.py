@@ -64,11 +64,27 @@ class Podman:
 
     def __exit__(self, *_: object) -> None:
         """Remove what was made; every process in the namespace ends with its first."""
-        self("pod", "rm", "--all", "--force", check=False)
-        self("rm", "--all", "--force", "--time", "0", check=False)
+        self.clear()
         os.kill(self._init, signal.SIGKILL)
         self._holder.communicate(timeout=30)
         shutil.rmtree(self.folder)
+
+    def clear(self) -> None:
+        """Remove every pod and every container, stopped first.
+
+        A pod whose containers still run keeps podman for three seconds: what monitors them waits for the lock that is
+        held until the monitors are gone.
+        """
+        self("pod", "stop", "--all", "--time=0", check=False)
+        self("stop", "--all", "--time=0", check=False)
+        until(lambda: not self._processes("conmon"), "no container is monitored any more")
+        self("pod", "rm", "--all", "--force", check=False)
+        self("rm", "--all", "--force", check=False)
+
+    def _processes(self, name: str) -> list[str]:
+        """Return the processes of this name in the namespace."""
+        command = ["nsenter", "--target", str(self._init), "--mount", "--pid", "ps", "-C", name, "-o", "pid="]
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout.split()
 
     def inside(self, *command: str | Path) -> list[str | Path]:
         """Return the command line that runs a command in the namespaces."""

@@ -12,6 +12,7 @@ import yaml
 
 from gatekeeper.declare.downward import FIELDS
 
+from .kubelet import fill_pod_info, quoted
 from .podman import Podman
 from .test_kubernetes import forbidden
 
@@ -20,27 +21,6 @@ from .test_kubernetes import forbidden
 def template(root: Path) -> Any:
     """Return the template of the example's pods."""
     return yaml.safe_load((root / "examples/kubernetes/annotations.yaml").read_text())["spec"]["template"]
-
-
-def quoted(text: str) -> str:
-    """Return a text as the kubelet quotes it; for these texts, JSON and Go agree."""
-    return json.dumps(text)
-
-
-def mounted(folder: Path, template: Any) -> Path:
-    """Fill a folder as the kubelet fills the volume of the example: a folder of this moment behind a link."""
-    metadata = template["metadata"]
-    (moment := folder / "..2026_01_02").mkdir(parents=True)
-    for item in template["spec"]["volumes"][0]["downwardAPI"]["items"]:
-        field = item["fieldRef"]["fieldPath"].removeprefix("metadata.")
-        value = {"namespace": "shops"}.get(field) or metadata[field]
-        lines = [f"{key}={quoted(text)}" for key, text in value.items()] if isinstance(value, dict) else [value]
-        (moment / item["path"]).write_text("\n".join(lines))
-        (folder / item["path"]).symlink_to(f"..data/{item['path']}")
-    (folder / "..data").symlink_to(moment.name)
-    for path in (folder, moment):
-        path.chmod(0o755)
-    return folder
 
 
 def test_the_example_is_restricted_and_mounts_what_it_has(template: Any) -> None:
@@ -56,7 +36,7 @@ def test_the_example_is_restricted_and_mounts_what_it_has(template: Any) -> None
 
 def test_the_annotations_of_the_example_are_understood(template: Any, tmp_path: Path) -> None:
     """Fields are replaced, and what holds the start is what the annotations say."""
-    folder = mounted(tmp_path / "podinfo", template)
+    folder = fill_pod_info(tmp_path / "podinfo", template)
     command = [sys.executable, "-m", "gatekeeper", "plan", "--output=json", f"--pod-info={folder}"]
     told = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     assert [(each["name"], each["target"]) for each in told["dependencies"]] == [
@@ -93,12 +73,12 @@ def test_the_manifests_of_the_page_are_understood(root: Path, tmp_path: Path) ->
 @pytest.mark.root
 @pytest.mark.timeout(300)
 @pytest.mark.needs("podman", "runc", "conmon", "catatonit", "dpkg")
-def test_the_image_reads_the_folder_where_it_is_mounted(
+def test_the_image_reads_the_folder_where_it_is_fill_pod_info(
     podman: Podman, image: str, template: Any, tmp_path: Path
 ) -> None:
     """In a container with the volume's files at /etc/podinfo, the arguments of the example are enough."""
     template["metadata"]["annotations"]["dev.gatekeeper/timeout"] = "300ms"
-    folder = mounted(podman.folder / tmp_path.name, template)
+    folder = fill_pod_info(podman.folder / tmp_path.name, template)
     mount = f"--volume={folder}:/etc/podinfo:ro"
     arguments = template["spec"]["initContainers"][0]["args"]
     run = ("run", "--rm", "--network=none", mount, image)

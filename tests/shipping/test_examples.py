@@ -14,6 +14,7 @@ import yaml
 from gatekeeper.probes import KINDS
 
 from .conftest import GATEKEEPER, ROOT
+from .kubelet import made_by_examples
 from .test_kubernetes import forbidden
 
 EXAMPLES = ROOT / "examples"
@@ -59,16 +60,7 @@ QUADLET = {
 }
 
 
-def pods() -> list[Any]:
-    """Return the spec of every pod that a manifest in examples/kubernetes makes."""
-    found = []
-    for path in sorted(EXAMPLES.glob("kubernetes/*.yaml")):
-        for document in yaml.safe_load_all(path.read_text()):
-            spec = document.get("spec", {})
-            spec = spec.get("jobTemplate", {}).get("spec", spec)
-            if "template" in spec:
-                found.append(pytest.param(spec["template"]["spec"], id=path.stem))
-    return found
+PODS = [pytest.param(made.template["spec"], id=made.name) for made in made_by_examples()]
 
 
 def planned(arguments: list[str]) -> Any:
@@ -82,13 +74,13 @@ def planned(arguments: list[str]) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("pod", pods())
+@pytest.mark.parametrize("pod", PODS)
 def test_every_pod_is_restricted(pod: dict[str, Any]) -> None:
     """The Restricted Pod Security Standard lets every example in."""
     assert forbidden(pod) == []
 
 
-@pytest.mark.parametrize("pod", pods())
+@pytest.mark.parametrize("pod", PODS)
 def test_every_gate_is_understood_and_writes_nowhere(pod: dict[str, Any]) -> None:
     """The arguments are a declaration without a problem, the image is ours, and its file system is read-only."""
     (gate,) = [each for each in pod["initContainers"] if each["name"] == "gatekeeper"]
