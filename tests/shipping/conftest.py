@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from .neighbours import Neighbours
 from .podman import Podman
 
 ROOT = Path(__file__).parents[2]
@@ -104,3 +105,11 @@ def shop(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> str:
     (folder / "Dockerfile").write_text(_SHOP)
     podman("build", "--pull=never", "--tag", SHOP, folder)
     return SHOP
+
+
+@pytest.fixture(scope="module")
+def neighbours(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
+    """Return what will be there for the pods."""
+    with Neighbours(podman, tmp_path_factory.mktemp("cluster")) as neighbours:
+        yield neighbours
+    podman.clear()

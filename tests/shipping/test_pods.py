@@ -4,14 +4,16 @@ Main starts once everything is there, and not before; and does not start where i
 """
 
 import itertools
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
-from .conftest import GATEKEEPER
+from .conftest import GATEKEEPER, ROOT
 from .kubelet import Made, as_pod, fill_pod_info, give_account, made_by_examples, mount
 from .neighbours import Neighbours
 from .playing import Played, planned
@@ -30,14 +32,6 @@ PLAYED = [pytest.param(made, id=made.name) for made in made_by_examples() if mad
 # OpenShift's constraint restricted-v2 gives a namespace its range of users, and every container the group 0.
 OPENSHIFT = {"runAsUser": 1000680000, "runAsGroup": 0, "fsGroup": 1000680000}
 NUMBERS = itertools.count(1)  # for names of pods
-
-
-@pytest.fixture(scope="module")
-def neighbours(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
-    """Return what will be there for the pods."""
-    with Neighbours(podman, tmp_path_factory.mktemp("cluster")) as neighbours:
-        yield neighbours
-    podman.clear()
 
 
 @pytest.fixture
@@ -128,6 +122,43 @@ def test_main_never_starts_behind_a_migration_that_failed(
     played = Played(podman, pod, tmp_path)
     assert played.end() == 125
     assert played.exit_code_of_the_gate() == 69
+    assert played.never_started()
+
+
+@pytest.fixture
+def kustomized(neighbours: Neighbours) -> Iterator[tuple[Any, Any]]:
+    """Return the pod that kustomize makes of a Deployment with the label, and the ConfigMap beside it."""
+    build = ["kubectl", "kustomize", ROOT / "examples/kustomize/overlay"]
+    done = subprocess.run(build, capture_output=True, text=True, check=True)
+    found = {each["kind"]: each for each in yaml.safe_load_all(done.stdout)}
+    neighbours.resolve("postgres", "prices")
+    yield as_pod(found["Deployment"]["spec"]["template"], f"kustomized-{next(NUMBERS)}"), found["ConfigMap"]
+    neighbours.leave()
+
+
+@pytest.mark.needs("kubectl")
+def test_what_the_component_adds_holds_main(
+    podman: Podman, neighbours: Neighbours, kustomized: tuple[Any, Any], tmp_path: Path
+) -> None:
+    """What the ConfigMap declares is waited for."""
+    played = Played(podman, kustomized[0], tmp_path, kustomized[1])
+    for name, port in (("db", 5432), ("prices", 8080)):
+        played.wait_until_it_waits_for(name)
+        there = neighbours.listen(port)
+    assert played.end() == 0
+    assert there < played.opened() < played.started()
+
+
+@pytest.mark.needs("kubectl")
+def test_what_the_component_adds_keeps_main_from_starting(
+    podman: Podman, kustomized: tuple[Any, Any], tmp_path: Path
+) -> None:
+    """The deadline of the ConfigMap counts."""
+    pod, config = kustomized
+    config["data"]["GATEKEEPER_TIMEOUT"] = "500ms"
+    played = Played(podman, pod, tmp_path, config)
+    assert played.end() == 125
+    assert played.exit_code_of_the_gate() == 124
     assert played.never_started()
 
 
