@@ -19,6 +19,7 @@ BUSYBOX = "docker.io/library/busybox:stable-musl"
 MUSL = "docker.io/library/alpine:3"
 GATEKEEPER = "registry.example.com/gatekeeper:0.1.0"
 SHOP = "registry.example.com/shop:1.0.0"
+STATIC = "registry.example.com/static:1.0.0"
 
 _SHOP = f"""
 FROM {LAST_BASE}
@@ -33,6 +34,21 @@ if "NOTIFY_SOCKET" in os.environ:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"].replace("@", chr(0), 1))
 signal.pause()
+"""
+# Prints its arguments and its environment; leaves with the status that $STATUS says, and waits for a signal without.
+_APP = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+extern char **environ;
+int main(int argc, char **argv)
+{
+    for (int each = 0; each < argc; each++) printf("argument %s\n", argv[each]);
+    for (char **each = environ; *each; each++) printf("%s\n", *each);
+    fflush(stdout);
+    if (getenv("STATUS")) return atoi(getenv("STATUS"));
+    for (;;) pause();
+}
 """
 _PIP = """
 [global]
@@ -105,6 +121,17 @@ def shop(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> str:
     (folder / "Dockerfile").write_text(_SHOP)
     podman("build", "--pull=never", "--tag", SHOP, folder)
     return SHOP
+
+
+@pytest.fixture(scope="session")
+def static(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return an image that holds one program, linked statically, and nothing else."""
+    folder = tmp_path_factory.mktemp("static")
+    (folder / "app.c").write_text(_APP)
+    subprocess.run(["gcc", "-static", "-o", folder / "app", folder / "app.c"], check=True)
+    (folder / "Dockerfile").write_text('FROM scratch\nCOPY app /app\nENTRYPOINT ["/app"]\n')
+    podman("build", "--pull=never", "--tag", STATIC, folder)
+    return STATIC
 
 
 @pytest.fixture(scope="module")

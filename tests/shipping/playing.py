@@ -12,27 +12,37 @@ from .podman import Podman, until
 class Played:
     """A pod on the network of podman's namespace, from its start until it is removed."""
 
-    def __init__(self, podman: Podman, pod: Any, folder: Path, *others: Any, options: Sequence[str] = ()) -> None:
-        """Let podman play a pod, with what stands beside it in its manifest."""
+    def __init__(
+        self, podman: Podman, pod: Any, folder: Path, *others: Any, options: Sequence[str] = (), wrapped: bool = False
+    ) -> None:
+        """Let podman play a pod, with what stands beside it in its manifest; ``wrapped`` where main itself waits."""
         self._podman = podman
         self.name = pod["metadata"]["name"]
         self.gate = f"{self.name}-gatekeeper"
         self.main = f"{self.name}-{pod['spec']['containers'][0]['name']}"
+        self.holder = self.main if wrapped else self.gate
         manifest = folder / f"{self.name}.yaml"
         manifest.write_text("\n---\n".join(json.dumps(each) for each in (*others, pod)))
         self._kube = podman.start("play", "kube", "--network=host", *options, manifest)
 
     def log(self) -> list[dict[str, Any]]:
         """Return what the gate has said so far."""
-        return [json.loads(line) for line in self._podman.logs(self.gate).splitlines() if line[0] == "{"]
+        return [json.loads(line) for line in self._podman.logs(self.holder).splitlines() if line[0] == "{"]
 
     def wait_until_it_waits_for(self, dependency: str) -> None:
         """Return once the gate has attempted at a dependency and told that it is not there; main is not started."""
         until(
             lambda: any(each.get("name") == dependency and each["state"] == "waiting" for each in self.log()),
-            f"{self.gate} waits for {dependency}",
+            f"{self.holder} waits for {dependency}",
         )
-        assert self._podman.state(self.main) == "created"
+        assert self.said() == []
+        assert self.holder == self.main or self._podman.state(self.main) == "created"
+
+    def said(self) -> list[str]:
+        """Return what main's own program has said."""
+        if self._podman.state(self.main) in ("absent", "created"):
+            return []
+        return [line for line in self._podman.logs(self.main).splitlines() if line[0] != "{"]
 
     def end(self) -> int:
         """Wait for the end of the init containers; return what podman left with."""
@@ -47,12 +57,13 @@ class Played:
 
     def started(self) -> float:
         """Return when main was started, as it says."""
-        until(lambda: self._podman.logs(self.main), f"{self.main} says when it was started")
-        return float(self._podman.logs(self.main).splitlines()[0])
+        until(self.said, f"{self.main} says when it was started")
+        return float(self.said()[0])
 
     def exit_code_of_the_gate(self) -> int:
-        """Return what the init container left with."""
-        return int(self._podman.inspect(self.gate)["State"]["ExitCode"])
+        """Return what that container left with which waits."""
+        until(lambda: self._podman.state(self.holder) == "exited", f"{self.holder} gives up")
+        return int(self._podman.inspect(self.holder)["State"]["ExitCode"])
 
     def never_started(self) -> bool:
         """Tell whether main was never started, and there is no process that could."""

@@ -15,34 +15,7 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-STATIC = "registry.example.com/static:1.0.0"
-# Prints its arguments and its environment; leaves with the status that $STATUS says, and waits for a signal without.
-APP = r"""
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-extern char **environ;
-int main(int argc, char **argv)
-{
-    for (int each = 0; each < argc; each++) printf("argument %s\n", argv[each]);
-    for (char **each = environ; *each; each++) printf("%s\n", *each);
-    fflush(stdout);
-    if (getenv("STATUS")) return atoi(getenv("STATUS"));
-    for (;;) pause();
-}
-"""
 PROGRAM = "/gatekeeper/bin/gatekeeper"
-
-
-@pytest.fixture(scope="session")
-def static(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return an image that holds one program, linked statically, and nothing else."""
-    folder = tmp_path_factory.mktemp("static")
-    (folder / "app.c").write_text(APP)
-    subprocess.run(["gcc", "-static", "-o", folder / "app", folder / "app.c"], check=True)
-    (folder / "Dockerfile").write_text('FROM scratch\nCOPY app /app\nENTRYPOINT ["/app"]\n')
-    podman("build", "--pull=never", "--tag", STATIC, folder)
-    return STATIC
 
 
 @pytest.fixture(scope="session")

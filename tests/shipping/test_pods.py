@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from .conftest import GATEKEEPER, ROOT
-from .kubelet import Made, as_pod, fill_pod_info, give_account, made_by_examples, mount
+from .kubelet import Made, as_pod, fill_pod_info, give_account, made_by_examples, mount, set_beside
 from .neighbours import Neighbours
 from .playing import Played, planned
 from .podman import Podman, until
@@ -164,15 +164,10 @@ def test_what_the_component_adds_keeps_main_from_starting(
 
 @pytest.fixture
 def sidecar(neighbours: Neighbours) -> Iterator[Any]:
-    """Return the pod of the example with the sidecar as a container among others; its probes are the test's to ask."""
+    """Return the pod of the example, with the sidecar beside main."""
     (made,) = [made for made in made_by_examples() if made.name == "sidecar"]
     pod = as_pod(made.template, f"sidecar-{next(NUMBERS)}")
-    (gate,) = pod["spec"].pop("initContainers")
-    assert gate.pop("restartPolicy") == "Always"
-    pod["spec"]["containers"].append(gate)
-    for container in pod["spec"]["containers"]:
-        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            container.pop(probe, None)
+    set_beside(pod)
     neighbours.resolve("postgres")
     yield pod
     neighbours.leave()
