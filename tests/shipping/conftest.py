@@ -20,6 +20,18 @@ MUSL = "docker.io/library/alpine:3"
 GATEKEEPER = "registry.example.com/gatekeeper:0.1.0"
 SHOP = "registry.example.com/shop:1.0.0"
 STATIC = "registry.example.com/static:1.0.0"
+# Where gatekeeper lies in the volume that it was installed into, and what a cluster grants that grants nothing.
+PROGRAM = "/gatekeeper/bin/gatekeeper"
+HARDENED = [
+    "--read-only",
+    "--read-only-tmpfs=false",
+    "--user=65534:65534",
+    "--cap-drop=ALL",
+    "--security-opt=no-new-privileges",
+    "--network=none",
+    "--pids-limit=32",
+    "--memory=64m",
+]
 
 _SHOP = f"""
 FROM {LAST_BASE}
@@ -132,6 +144,16 @@ def static(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> str:
     (folder / "Dockerfile").write_text('FROM scratch\nCOPY app /app\nENTRYPOINT ["/app"]\n')
     podman("build", "--pull=never", "--tag", STATIC, folder)
     return STATIC
+
+
+@pytest.fixture(scope="session")
+def volume(podman: Podman, image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the mount of a folder that an init container, which may do nothing else, has filled."""
+    folder = tmp_path_factory.mktemp("volume")
+    folder.chmod(0o777)
+    said = podman("run", "--rm", *HARDENED, f"--volume={folder}:/gatekeeper", image, "install", "/gatekeeper").stdout
+    assert said.endswith(f"is now {PROGRAM}\n")
+    return f"--volume={folder}:/gatekeeper:ro"
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from .conftest import LAST_BASE, ROOT
+from .conftest import HARDENED, LAST_BASE, ROOT
 from .podman import Podman, until
 
 pytestmark = [
@@ -27,16 +27,6 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-HARDENED = [
-    "--read-only",
-    "--read-only-tmpfs=false",
-    "--user=65534:65534",
-    "--cap-drop=ALL",
-    "--security-opt=no-new-privileges",
-    "--network=none",
-    "--pids-limit=32",
-    "--memory=64m",
-]
 MEBIBYTE = 1 << 20
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 UNWANTED = {"sh", "bash", "dash", "busybox", "gcc", "cc", "ld", "as", "pip", "pip3", "apt", "apt-get", "dpkg"}

@@ -5,27 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import BUSYBOX, MUSL
+from .conftest import BUSYBOX, HARDENED, MUSL, PROGRAM
 from .podman import Podman, until
-from .test_image import HARDENED
 
 pytestmark = [
     pytest.mark.root,
     pytest.mark.needs("podman", "runc", "conmon", "catatonit", "dpkg", "gcc"),
     pytest.mark.timeout(300),
 ]
-
-PROGRAM = "/gatekeeper/bin/gatekeeper"
-
-
-@pytest.fixture(scope="session")
-def volume(podman: Podman, image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the mount of a folder that an init container, which may do nothing else, has filled."""
-    folder = tmp_path_factory.mktemp("volume")
-    folder.chmod(0o777)
-    said = podman("run", "--rm", *HARDENED, f"--volume={folder}:/gatekeeper", image, "install", "/gatekeeper").stdout
-    assert said.endswith(f"is now {PROGRAM}\n")
-    return f"--volume={folder}:/gatekeeper:ro"
 
 
 def test_the_first_image_has_no_library_at_all(podman: Podman, static: str, volume: str) -> None:
