@@ -1,5 +1,6 @@
 """`gatekeeper install`: the agent as files, executed where there is no Python, no C library, not even a shell."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -129,8 +130,11 @@ def test_it_is_installed_once(podman: Podman, image: str, tmp_path: Path) -> Non
     program = in_this_host(podman, image, tmp_path / "tree")
     mount = f"--volume={tmp_path / 'tree'}:/g"
     before = program.stat().st_ino
+    (tmp_path / "tree" / ".gatekeeper-old").mkdir()
+    (tmp_path / "tree" / ".gatekeeper-old").chmod(0o777)
     assert "already" in podman("run", "--rm", *HARDENED, mount, image, "install", "/g").stdout
     assert program.stat().st_ino == before
+    assert not (tmp_path / "tree" / ".gatekeeper-old").exists()
     program.unlink()
     (tmp_path / "tree" / ".gatekeeper-new").mkdir()
     (tmp_path / "tree" / ".gatekeeper-new").chmod(0o777)
@@ -143,6 +147,51 @@ def test_it_is_installed_once(podman: Podman, image: str, tmp_path: Path) -> Non
     assert modes == {0o444, 0o555, 0o755}
 
 
+@pytest.mark.parametrize("moment", ["", "libexec", "lib/python3", "bin/python3"])
+def test_whoever_is_killed_half_way_leaves_nothing_that_looks_whole(
+    podman: Podman, image: str, tmp_path: Path, moment: str
+) -> None:
+    """Killed at any moment, the program is not there, or runs; and the next one makes the tree whole."""
+    program = in_this_host(podman, image, tmp_path / "source")
+    tree = tmp_path / "tree"
+    with subprocess.Popen([program, "install", tree], stdout=subprocess.DEVNULL) as process:
+        unfinished = tree / ".gatekeeper-new" / moment
+        until(lambda: os.path.lexists(unfinished) or process.poll() is not None, "it has come so far")
+        process.kill()
+    installed = tree / "bin" / "gatekeeper"
+    assert not installed.exists() or subprocess.run([installed, "--version"], check=True, capture_output=True)
+    subprocess.run([program, "install", tree], check=True, capture_output=True)
+    assert sorted(path.name for path in tree.iterdir()) == ["bin", "lib", "libexec", "share"]
+    subprocess.run([installed, "wait", "file:///", "--", "true"], check=True, capture_output=True)
+
+
+def test_a_folder_may_be_a_link_or_hold_other_things(podman: Podman, image: str, tmp_path: Path) -> None:
+    """A link is followed; files of others stay; a link that leads nowhere is no folder."""
+    program = in_this_host(podman, image, tmp_path / "source")
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "volume" / "lost+found").mkdir()
+    (tmp_path / "link").symlink_to("volume")
+    subprocess.run([program, "install", tmp_path / "link"], check=True, capture_output=True)
+    there = sorted(path.name for path in (tmp_path / "volume").iterdir())
+    assert there == ["bin", "lib", "libexec", "lost+found", "share"]
+    (tmp_path / "nowhere").symlink_to("absent")
+    done = subprocess.run([program, "install", tmp_path / "nowhere"], capture_output=True, text=True, check=False)
+    assert (done.returncode, "is no folder" in done.stderr) == (2, True)
+
+
+def test_another_version_that_cannot_be_replaced_is_told(podman: Podman, image: str, tmp_path: Path) -> None:
+    """A tree of another version on a volume that is mounted read-only is refused, and the same one is not."""
+    in_this_host(podman, image, tmp_path / "tree")
+    mount = f"--volume={tmp_path / 'tree'}:/g:ro"
+    (tmp_path / "tree" / ".gatekeeper-old").mkdir()  # by one who was ended too late to do harm
+    assert "already" in podman("run", "--rm", *HARDENED, mount, image, "install", "/g").stdout
+    total = tmp_path / "tree" / "share" / "tree.sha256"
+    total.chmod(0o644)
+    total.write_text("another\n")
+    done = podman("run", "--rm", *HARDENED, mount, image, "install", "/g", check=False)
+    assert (done.returncode, "is mounted read-only" in done.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("options", "arguments", "reason"),
     [
@@ -152,6 +201,7 @@ def test_it_is_installed_once(podman: Podman, image: str, tmp_path: Path) -> Non
         ([], ["/absent/folder"], "cannot be made or opened"),
         (["--tmpfs=/g:noexec"], ["/g"], "mounted noexec"),
         (["--tmpfs=/g:mode=755,exec"], ["/g"], "may not write there"),
+        (["--tmpfs=/g:mode=777,exec,ro"], ["/g"], "is mounted read-only"),
     ],
 )
 def test_what_will_not_do(podman: Podman, image: str, options: list[str], arguments: list[str], reason: str) -> None:
