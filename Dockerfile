@@ -21,11 +21,13 @@ RUN python3 images/tree.py /packages /out/opt/gatekeeper \
 FROM scratch
 ARG VERSION=0.1.0
 ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
 LABEL org.opencontainers.image.title="gatekeeper" \
       org.opencontainers.image.description="Holds a program's start until what it needs is really there" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
       dev.gatekeeper.sbom="/opt/gatekeeper/share/gatekeeper.cdx.json" \
       dev.gatekeeper.left-out="/opt/gatekeeper/share/left-out.txt"
 COPY --from=build /out/ /

@@ -10,6 +10,11 @@ PACKAGES := podman runc crun conmon netavark aardvark-dns catatonit docker-compo
 	python3 python3-pip python3.11-minimal libpython3.11-stdlib ca-certificates netbase tzdata media-types \
 	libsqlite3-0 libnsl2 libtirpc3 s6 supervisor gcc libc6-dev binutils busybox-static musl patch
 BENCH_PACKAGES := wait-for-it gcc libc6-dev $(if $(shell command -v npm),,npm)
+# What the labels of an image say of its sources: their commit, and its time unless SOURCE_DATE_EPOCH says another. The
+# two dates are those of Linux and of macOS.
+REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+CREATED = $(shell at=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || echo 0)}; form=+%Y-%m-%dT%H:%M:%SZ; \
+	date -u -d "@$$at" "$$form" 2>/dev/null || date -u -r "$$at" "$$form")
 
 .PHONY: demo test lint format bench image clean packages bench-packages
 
@@ -37,7 +42,7 @@ bench: .venv/made bench-packages
 image:
 	@$(if $(APT),command -v podman >/dev/null || command -v docker >/dev/null || { $(call install,podman buildah); },true)
 	@command -v podman >/dev/null || command -v docker >/dev/null || { echo 'an image is built by podman or docker: install one' >&2; exit 1; }
-	$$(command -v podman || command -v docker) build --tag gatekeeper .
+	$$(command -v podman || command -v docker) build --build-arg REVISION=$(REVISION) --build-arg CREATED=$(CREATED) --tag gatekeeper .
 
 clean:
 	rm -rf .venv .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache build dist

@@ -17,11 +17,13 @@ FROM ${BASE_IMAGE}
 ARG BASE_IMAGE
 ARG VERSION=0.1.0
 ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
 LABEL org.opencontainers.image.title="gatekeeper" \
       org.opencontainers.image.description="Holds a program's start until what it needs is really there" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.base.name="${BASE_IMAGE}"
 COPY --from=build /out/ /
 # The base carries its library as source only, and who runs this image may write nothing: compile all of it once, here.

@@ -59,6 +59,7 @@ def test_the_image_declares_what_a_cluster_checks(podman: Podman, image: str) ->
     assert config["Entrypoint"] == ["gatekeeper"]
     assert "Cmd" not in config
     assert config["Labels"]["org.opencontainers.image.title"] == "gatekeeper"
+    assert datetime.fromisoformat(config["Labels"]["org.opencontainers.image.created"]).tzinfo
     assert not [entry for entry in config["Env"] if entry.startswith(("PIP_", "PYTHON"))]
 
 
