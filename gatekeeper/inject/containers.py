@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from gatekeeper.inject.insertion import Put, means
+from gatekeeper.inject.meaning import Put, means
 from gatekeeper.inject.templates import BadTemplateError, Template, containers, path, text_at
 from gatekeeper.inject.tree import Node
 from gatekeeper.inject.words import SIDECAR, WAIT, WRAP, Asked

@@ -9,7 +9,8 @@ from gatekeeper.declaration import BadDeclarationError, Problem
 from gatekeeper.declare.formats import NotReadableError, position
 from gatekeeper.declare.reading import read_at_most
 from gatekeeper.inject.containers import WrittenByHandError, puts_for
-from gatekeeper.inject.insertion import NotPossibleError, Put, put_in
+from gatekeeper.inject.insertion import put_in
+from gatekeeper.inject.meaning import NotPossibleError, Put
 from gatekeeper.inject.templates import BadTemplateError, FragmentError, objects, template_of, text_at, wanted
 from gatekeeper.inject.tree import Node, read_documents
 from gatekeeper.inject.warned import warnings_of

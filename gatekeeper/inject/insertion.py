@@ -4,29 +4,15 @@ Knows nothing of Kubernetes. What was put in is read again and compared, so that
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from gatekeeper.inject.meaning import NotPossibleError, Put, meaning_of
 from gatekeeper.inject.tree import Node, read_documents
 from gatekeeper.inject.written import as_block, as_json
 
 _BREAK = re.compile(r"\r\n|\n|\r")
-_LARGEST = 2_000_000  # of what aliases may make of a text, in nodes
-
-
-class Put(NamedTuple):
-    """Items that a list of a mapping gets, before the item ``at``, instead of so many of those that stand there.
-
-    Where the mapping has no such list, the key is put before the key ``before``, or behind all others.
-    """
-
-    owner: Node
-    key: str
-    items: Sequence[Any]
-    at: int = 0
-    instead: int = 0
-    before: str = ""
 
 
 class _Change(NamedTuple):
@@ -34,15 +20,6 @@ class _Change(NamedTuple):
     end: int
     text: str
     depth: int = 0  # of lines behind the same place, the deeper ones come first: they end what the others are beside
-
-
-class NotPossibleError(Exception):
-    """Raised where the text cannot take an addition as it is written; ``index`` is where."""
-
-    def __init__(self, message: str, index: int) -> None:
-        """Take one line for people."""
-        super().__init__(message)
-        self.index = index
 
 
 def put_in(text: str, documents: Sequence[Node], puts: Sequence[Put]) -> str:
@@ -54,11 +31,11 @@ def put_in(text: str, documents: Sequence[Node], puts: Sequence[Put]) -> str:
     if crossed:
         message = "two additions meet at one place: write each key on a line of its own"
         raise NotPossibleError(message, crossed[0].start)
-    made, at = "", 0
+    parts, at = [], 0
     for start, end, new, _ in changes:
-        made += text[at:start] + new
+        parts += [text[at:start], new]
         at = end
-    made += text[at:]
+    made = "".join([*parts, text[at:]])
     if puts:
         _verify(made, documents, puts)
     return made
@@ -68,10 +45,10 @@ def _verify(made: str, documents: Sequence[Node], puts: Sequence[Put]) -> None:
     wanted: dict[int, list[Put]] = {}
     for put in puts:
         wanted.setdefault(id(put.owner), []).append(put)
-    expected = [_Meaning().of(root, wanted) for root in documents]
+    expected = meaning_of(documents, wanted)
     try:
-        got = [_Meaning().of(root, {}) for root in read_documents(made)]
-    except ValueError:
+        got = meaning_of(read_documents(made), {})
+    except NotPossibleError:
         raise
     except Exception:  # noqa: BLE001 - whatever it is that cannot be read
         got = []
@@ -81,56 +58,6 @@ def _verify(made: str, documents: Sequence[Node], puts: Sequence[Put]) -> None:
             "and put each key on a line of its own"
         )
         raise NotPossibleError(message, puts[0].owner.start)
-
-
-class _Meaning:
-    """Nodes as what they mean: without style, order of keys, comments and anchors."""
-
-    def __init__(self) -> None:
-        self.left = _LARGEST
-
-    def of(self, node: Node, puts: Mapping[int, Sequence[Put]]) -> Any:  # noqa: ANN401 - a tree of tuples
-        self.left -= 1
-        if self.left < 0:
-            message = "grows too large when its aliases are replaced: split it"
-            raise NotPossibleError(message, node.start)
-        if node.target:
-            return self.of(node.target, {})
-        if node.what == "scalar":
-            return (node.tag, node.text if node.tag != "null" else "")
-        if node.what == "sequence":
-            return ("list", node.tag, *(self.of(item, puts) for item in node.items))
-        entries = [(self.of(key, puts), self.of(value, puts)) for key, value in node.entries]
-        for put in puts.get(id(node), ()):
-            _add(entries, put)
-        return ("mapping", node.tag, *sorted(entries, key=lambda entry: repr(entry[0])))
-
-
-def _add(entries: list[tuple[Any, Any]], put: Put) -> None:
-    new = [_meaning_of(item) for item in put.items]
-    for number, (key, value) in enumerate(entries):
-        if key == ("str", put.key):
-            old = list(value[2:]) if value[0] == "list" else []
-            tag = value[1] if old else ""
-            entries[number] = (key, ("list", tag, *old[: put.at], *new, *old[put.at + put.instead :]))
-            return
-    entries.append((("str", put.key), ("list", "", *new)))
-
-
-def _meaning_of(data: Any) -> Any:  # noqa: ANN401 - plain data to a tree of tuples
-    if isinstance(data, dict):
-        entries = [(("str", key), _meaning_of(value)) for key, value in data.items()]
-        return ("mapping", "", *sorted(entries, key=lambda entry: repr(entry[0])))
-    if isinstance(data, list | tuple):
-        return ("list", "", *map(_meaning_of, data))
-    if isinstance(data, bool):
-        return ("bool", str(data).lower())
-    return ("int", str(data)) if isinstance(data, int) else ("str", data)
-
-
-def means(node: Node, data: Any) -> bool:  # noqa: ANN401 - plain data
-    """Tell whether a node says just this."""
-    return bool(_Meaning().of(node, {}) == _meaning_of(data))
 
 
 def _changes(text: str, put: Put) -> Iterable[_Change]:
@@ -229,14 +156,13 @@ def _new_key_in_braces(text: str, put: Put) -> _Change:
 
 def _above_comments(text: str, line: int, indent: int, least: int) -> int:
     """Return where the comments begin that stand right above a line, as deep as it: they belong to it."""
-    while True:
-        before = re.search(r"(?:^|[\r\n])([^\r\n]*)(?:\r\n|\n|\r)\Z", text[max(least, 0) : line])
-        if not before or not re.match(rf" {{{indent}}}#", before[1]):
-            return line
-        start = max(least, 0) + before.start(1)
-        if start <= least and least > 0 and text[least - 1] not in "\r\n":
-            return line
+    while line:
+        end = line - 2 if text[line - 2 : line] == "\r\n" else line - 1
+        start = end - _column(text, end)
+        if start < least or not text.startswith(" " * indent + "#", start, end):
+            break
         line = start
+    return line
 
 
 def _lines(text: str, at: int, lines: Sequence[str]) -> _Change:
@@ -273,7 +199,8 @@ def _offset(text: str, owner: Node) -> int:
 
 
 def _column(text: str, index: int) -> int:
-    return index - 1 - max(text.rfind("\n", 0, index), text.rfind("\r", 0, index))
+    line = text.rfind("\n", 0, index) + 1
+    return index - max(line, text.rfind("\r", line, index) + 1)
 
 
 def _indent(text: str, index: int) -> int:

@@ -6,17 +6,14 @@ manifest holds must not depend on the shell that made it.
 
 import os
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from io import BytesIO
 from typing import NamedTuple
 
 from gatekeeper.declaration import BadDeclarationError, Declaration, Given, Problem, Source
 from gatekeeper.declare.argv import parse_arguments
-from gatekeeper.declare.file import read_plan
-from gatekeeper.declare.line import parse_line
+from gatekeeper.inject.lines import as_arguments, as_line
+from gatekeeper.inject.unresolved import ANYTHING, refusals, sources
 from gatekeeper.options import GATE, INJECT, spelled
-from gatekeeper.plan import make_plan
 from gatekeeper.values import quoted
 
 WAIT, SIDECAR, WRAP = "wait", "native-sidecar", "wrap"
@@ -25,9 +22,6 @@ _HERE_ONLY = ("report", "ready_file", "output", "notify_fd", "status", "notify_s
 _OF_SERVE = ("start_timeout", "watchdog", "keep_watching", "notify_uid", "notify_access")
 _CNI_USERS = {"istio_cni": 1337, "linkerd_cni": 2102}  # whose traffic the meshes' rules leave alone
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/-]*(@sha256:[0-9a-f]{64})?", re.ASCII)
-_QUOTED = re.compile(r"[\s'\"\\]")
-# What a reference may come to: a problem that is there whatever it comes to is one of what is written.
-_PERHAPS = ("1", "localhost", "200", "tcp://localhost:1")
 
 
 class Asked(NamedTuple):
@@ -51,9 +45,9 @@ def read_words(argv: Sequence[str], stdin: bytes | None) -> Asked:
     """Return what the arguments ask for; raises `BadDeclarationError`. ``stdin`` is the plan of ``-f -``."""
     problems: list[Problem] = []
     own, files, words = _sorted(argv, problems)
-    problems += _refusals(words, stdin)
+    problems += refusals(words, stdin)
     unread: list[Problem] = []
-    arguments, plan = _sources(words, stdin, unread, None)
+    arguments, plan = sources(words, stdin, unread, None)
     problems += [problem for problem in unread if not _is_told(problem, problems)]
     declared = _merged([plan, arguments])
     settings = {given.key: given for source in (plan, arguments) for given in source.settings if given.key != "file"}
@@ -68,9 +62,9 @@ def read_words(argv: Sequence[str], stdin: bytes | None) -> Asked:
         only_annotated="only_annotated" in own,
         last="last" in own,
         user=next((user for key, user in _CNI_USERS.items() if key in own), None),
-        options=tuple(word for given in settings.values() for word in _as_arguments(given)),
+        options=tuple(word for given in settings.values() for word in as_arguments(given)),
         declared=declared,
-        lines=tuple(_line(declaration, problems) for declaration in declared),
+        lines=tuple(as_line(declaration, problems) for declaration in declared),
         timeout=None if problems else _timeout(settings.get("timeout")),
     )
     if problems:
@@ -81,7 +75,7 @@ def read_words(argv: Sequence[str], stdin: bytes | None) -> Asked:
 def wants_plan_on_stdin(argv: Sequence[str]) -> bool:
     """Tell whether the plan file is stdin, so that no manifest can be."""
     _, _, words = _sorted(argv, [])
-    named = [given.values for given in parse_arguments(words, [], _Perhaps("1")).source.settings if given.key == "file"]
+    named = [given.values for given in parse_arguments(words, [], ANYTHING).source.settings if given.key == "file"]
     return bool(named) and named[0][-1:] == ("-",)
 
 
@@ -139,57 +133,6 @@ def _takes_next(word: str) -> bool:
     return row is not None and not row.is_flag and len(word) == 2  # noqa: PLR2004 - a dash and its letter
 
 
-class _Perhaps(dict[str, str]):
-    """An environment in which every variable has the same value."""
-
-    def __init__(self, value: str) -> None:
-        super().__init__()
-        self.value = value
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-    def __missing__(self, name: str) -> str:
-        return self.value
-
-    def get(self, name: str, default: object = None) -> str:  # noqa: ARG002 - as dict has it
-        return self.value
-
-
-def _refusals(words: Sequence[str], stdin: bytes | None) -> list[Problem]:
-    """Return the problems that are there whatever the references come to."""
-    told: list[Problem] | None = None
-    for value in _PERHAPS:
-        found: list[Problem] = []
-        try:
-            make_plan(_sources(words, stdin, found, _Perhaps(value)), found)
-        except BadDeclarationError as error:
-            told = [problem for problem in error.problems if told is None or problem in told]
-        else:
-            return []
-    return told or []
-
-
-def _is_told(problem: Problem, told: Sequence[Problem]) -> bool:
-    return any(problem.place == other.place for other in told)
-
-
-def _sources(
-    words: Sequence[str], stdin: bytes | None, problems: list[Problem], environ: Mapping[str, str] | None
-) -> tuple[Source, Source]:
-    """Return what the arguments declare, and what the plan file does that they name."""
-    arguments = parse_arguments(words, problems, environ).source
-    named = [given.values[-1] for given in arguments.settings if given.key == "file" and given.values]
-    plan = read_plan(named[0], BytesIO(stdin or b""), problems, environ) if named and named[0] else None
-    plan = plan or Source()
-    problems += [
-        Problem(given.place, "a plan file names no other: write all into one")
-        for given in plan.settings
-        if given.key == "file"
-    ]
-    return arguments, plan
-
-
 def _merged(sources: Iterable[Source]) -> tuple[Declaration, ...]:
     """Return the dependencies; of the same name, the later one."""
     named: dict[str, Declaration] = {}
@@ -197,6 +140,10 @@ def _merged(sources: Iterable[Source]) -> tuple[Declaration, ...]:
         for declaration in source.dependencies:
             named[declaration.name or "|".join(target.url for target in declaration.targets)] = declaration
     return tuple(named.values())
+
+
+def _is_told(problem: Problem, told: Sequence[Problem]) -> bool:
+    return any(problem.place == other.place for other in told)
 
 
 def _mode(own: Mapping[str, str], problems: list[Problem]) -> str:
@@ -243,39 +190,3 @@ def _timeout(given: Given | None) -> float | None:
     row = GATE["timeout"]
     limit: float | None = row.option.read(given.values if given else (row.default,))
     return limit
-
-
-def _as_arguments(given: Given) -> list[str]:
-    """Return an option as ``wait`` takes it, once for each of its values."""
-    return [f"{spelled(given.key)}={value}" for value in given.values] or [spelled(given.key)]
-
-
-def _line(declaration: Declaration, problems: list[Problem]) -> str:
-    """Return a declaration in one line that says just the same."""
-    place = declaration.origin
-    shared = declaration.targets[0].options if declaration.targets else ()
-    if any(_said(target.options) != _said(shared) for target in declaration.targets):
-        problems.append(Problem(place, "has alternatives with options of their own, which no line can hold"))
-    target = "|".join(target.url for target in declaration.targets)
-    words = [f"{declaration.name}={target}" if declaration.name else target]
-    for given in (*declaration.options, *shared):
-        words += [f"{given.key}={value}" for value in given.values] or [given.key]
-    line = " ".join(shlex.quote(word) if _QUOTED.search(word) else word for word in words)
-    again = parse_line(line, place, [], None) if declaration.targets else None
-    if "\n" in line:
-        problems.append(Problem(place, "has a line break, which no line can hold: write it without"))
-    elif again and (again.name, _urls(again), _said(again.options)) != (
-        declaration.name,
-        _urls(declaration),
-        _said((*declaration.options, *shared)),
-    ):
-        problems.append(Problem(place, "cannot be written in one line: quote its target differently"))
-    return line
-
-
-def _urls(declaration: Declaration) -> list[str]:
-    return [target.url for target in declaration.targets]
-
-
-def _said(options: Iterable[Given]) -> list[tuple[str, tuple[str, ...]]]:
-    return [(given.key, given.values) for given in options]
