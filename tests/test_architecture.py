@@ -124,8 +124,9 @@ FLOW: dict[str, set[str]] = {
     "inject.lines": {"declare.line"},
     "inject.unresolved": {"declare.argv", "declare.file", "plan"},
     "inject.words": {"declare.argv", "inject.lines", "inject.unresolved"},
-    "inject.containers": {"inject.meaning", "inject.templates", "inject.tree", "inject.words"},
-    "inject.warned": {"inject.containers", "inject.templates", "inject.tree", "inject.words"},
+    "inject.gate": {"inject.templates", "inject.tree", "inject.words"},
+    "inject.containers": {"inject.gate", "inject.meaning", "inject.templates", "inject.tree", "inject.words"},
+    "inject.warned": {"inject.containers", "inject.gate", "inject.templates", "inject.tree", "inject.words"},
     "inject.injected": {"declare.formats", "declare.reading", "inject."},
     "granted": {"kube.rights"},
     "asked": {

@@ -1,34 +1,19 @@
-"""What a pod gets: the container that waits, its folder, the words in front of a command; and what of it is there.
+"""What a pod lacks: the container that waits, its folder, the words in front of a command; and what of it is there.
 
-Plain data for the Kubernetes API (v1 Container, Volume, EnvVar). Looks at nodes, changes no text.
+Looks at nodes, changes no text.
 """
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
+from gatekeeper.inject.gate import AGENT, DECLARES, FOLDER, NAME, RUN, for_kubelet, gate_of
 from gatekeeper.inject.meaning import Put, means
 from gatekeeper.inject.templates import BadTemplateError, Template, containers, path, text_at
 from gatekeeper.inject.tree import Node
-from gatekeeper.inject.words import SIDECAR, WAIT, WRAP, Asked
+from gatekeeper.inject.words import WAIT, WRAP, Asked
 
-NAME = "gatekeeper"
-FOLDER = "/gatekeeper"
-AGENT = f"{FOLDER}/bin/gatekeeper"
-_RUN = "/run/gatekeeper"
-_PORT = 8079
-_DECLARES = "GATEKEEPER_DEPENDENCIES"
-# Measured in the image as the peak of the resident set (Python 3.11, amd64): 23 MiB for tcp, 26 MiB for 200 of them, 28
-# MiB for http, https or dns, 35 MiB where all kinds and JSON paths are asked at once; serve takes one more. The request
-# covers what a pod waits for, the limit is nearly twice the dearest, and the copy of --wrap fits it on a disk and in
-# memory; what exec starts is a guest and counts in addition. No limit of the processor: it would make a short start
-# long, and waiting costs next to nothing.
-_RESOURCES = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}}
-_NO_LIMIT = 86400  # seconds that a startup probe may take where the gate has no deadline
 # What meshes put among the init containers, as they name it: behind these there is a network.
 _MESH = ("istio-init", "istio-validation", "istio-proxy", "linkerd-init", "linkerd-network-validator", "linkerd-proxy")
-_REFERENCE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(:-)?|\$\(([A-Za-z_.-][A-Za-z0-9_.-]*)\)")
-_SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT.*|PORT(_\d+_.*)?)")
 
 
 class WrittenByHandError(Exception):
@@ -43,7 +28,7 @@ def puts_for(template: Template, asked: Asked) -> Iterator[Put]:
     if wraps and asked.mode != WRAP:
         message = f"{text_at(wraps[0], 'name')} is wrapped already: take {AGENT} out of its command, or say --wrap"
         raise BadTemplateError(message, wraps[0].start)
-    wanted = _container(template, asked)
+    wanted = gate_of(template, asked)
     if at is None:
         yield Put(template.spec, "initContainers", [wanted], _place(inits, asked), before="containers")
     elif not means(inits[at], wanted):
@@ -54,22 +39,8 @@ def puts_for(template: Template, asked: Asked) -> Iterator[Put]:
         yield from _wrap(_neighbour(template, asked), asked)
     elif asked.container:
         neighbour = _neighbour(template, asked)
-        yield from _named(neighbour, "env", {"name": "NOTIFY_SOCKET", "value": f"{_RUN}/notify.sock"})
-        yield from _named(neighbour, "volumeMounts", {"name": NAME, "mountPath": _RUN})
-
-
-def variables_of(template: Template, asked: Asked) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the variables that the dependencies refer to, as the pod's containers have them, and those it has not."""
-    said = "\n".join((*asked.lines, *asked.options))
-    names = {match[1] or match[3]: bool(match[2]) for match in _REFERENCE.finditer(said) if match[1] or match[3]}
-    found: dict[str, Node] = {}
-    for container in containers(template):
-        env = path(container, "env")
-        for variable in env.real.items if env else ():
-            found.setdefault(text_at(variable, "name"), variable)
-    there = [_data(found[name]) for name in names if name in found]
-    missing = [name for name, falls_back in names.items() if name not in found and not falls_back]
-    return there, [name for name in missing if not _SERVICE_LINK.fullmatch(name)]
+        yield from _named(neighbour, "env", {"name": "NOTIFY_SOCKET", "value": f"{RUN}/notify.sock"})
+        yield from _named(neighbour, "volumeMounts", {"name": NAME, "mountPath": RUN})
 
 
 def neighbour_of(template: Template, asked: Asked) -> Node | None:
@@ -93,7 +64,7 @@ def _ours(inits: tuple[Node, ...], template: Template) -> int | None:
         message = f"an init container has the name {NAME} and is none of ours: give it another"
         raise BadTemplateError(message, ours.start)
     env = path(ours, "env")
-    declares = any(text_at(each, "name") == _DECLARES for each in env.real.items) if env else False
+    declares = any(text_at(each, "name") == DECLARES for each in env.real.items) if env else False
     if first != "install" and not declares:
         raise WrittenByHandError
     return named[0]
@@ -104,54 +75,6 @@ def _place(inits: tuple[Node, ...], asked: Asked) -> int:
     if asked.last:
         return len(inits)
     return max((number for number, each in enumerate(inits, 1) if text_at(each.real, "name") in _MESH), default=0)
-
-
-def _container(template: Template, asked: Asked) -> dict[str, Any]:
-    made: dict[str, Any] = {"name": NAME, "image": asked.image}
-    if asked.mode == SIDECAR:
-        made["restartPolicy"] = "Always"
-    if asked.mode == WRAP:
-        made["args"] = ["install", FOLDER]
-    else:
-        socket = [f"--status=:{_PORT},unix:{_RUN}/status.sock"] if asked.mode == SIDECAR else []
-        made["args"] = ["serve" if asked.mode == SIDECAR else "wait", *socket, *map(for_kubelet, asked.options)]
-        there, _ = variables_of(template, asked)
-        made["env"] = [*there, {"name": _DECLARES, "value": for_kubelet("\n".join(asked.lines))}]
-    if asked.mode == SIDECAR:
-        made |= _probes(asked)
-    else:
-        # Why it gave up stands in `kubectl describe pod`; if it could not even say so, the end of its log does.
-        made["terminationMessagePolicy"] = "FallbackToLogsOnError"
-    if asked.mode != WAIT:
-        made["volumeMounts"] = [{"name": NAME, "mountPath": FOLDER if asked.mode == WRAP else _RUN}]
-    return made | {"securityContext": _restricted(asked.user), "resources": _RESOURCES}
-
-
-def _probes(asked: Asked) -> dict[str, Any]:
-    limit = _NO_LIMIT if asked.timeout is None else int(asked.timeout) + 60
-    probes: dict[str, Any] = {
-        "startupProbe": {
-            "httpGet": {"path": "/startupz", "port": _PORT},
-            "periodSeconds": 1,
-            "failureThreshold": limit,
-        }
-    }
-    if asked.container:
-        probes["readinessProbe"] = {"httpGet": {"path": "/readyz", "port": _PORT}, "periodSeconds": 2}
-    return probes
-
-
-def _restricted(user: int | None) -> dict[str, Any]:
-    """Return what the Restricted Pod Security Standard asks of a container, and a file system nobody writes to."""
-    who = {} if user is None else {"runAsUser": user, "runAsGroup": user}
-    return {
-        "runAsNonRoot": True,
-        **who,
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
 
 
 def _wrap(container: Node, asked: Asked) -> Iterator[Put]:
@@ -207,18 +130,4 @@ def _named(owner: Node, key: str, item: dict[str, Any]) -> Iterator[Put]:
 
 
 def _same_folder(mount: Node, item: dict[str, Any]) -> bool:
-    return text_at(mount, "mountPath") in (item["mountPath"], FOLDER, _RUN)
-
-
-def for_kubelet(text: str) -> str:
-    """Return text that is the text itself once the kubelet has expanded it ($(NAME) and $$; v1 EnvVar)."""
-    return re.sub(r"\$(?=[$(])", "$$", text)
-
-
-def _data(node: Node) -> Any:  # noqa: ANN401 - plain data
-    node = node.real
-    if node.what == "mapping":
-        return {key.text: _data(value) for key, value in node.entries}
-    if node.what == "sequence":
-        return [_data(item) for item in node.items]
-    return node.text.lower() in ("true", "yes", "on") if node.tag == "bool" else node.text
+    return text_at(mount, "mountPath") in (item["mountPath"], FOLDER, RUN)

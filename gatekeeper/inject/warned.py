@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from gatekeeper.inject.containers import neighbour_of, variables_of
+from gatekeeper.inject.containers import neighbour_of
+from gatekeeper.inject.gate import variables_of
 from gatekeeper.inject.templates import Template, containers, path, text_at
 from gatekeeper.inject.tree import Node
 from gatekeeper.inject.words import WRAP, Asked

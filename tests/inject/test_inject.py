@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gatekeeper.declaration import BadDeclarationError
-from gatekeeper.inject.containers import for_kubelet
+from gatekeeper.inject.gate import for_kubelet
 from gatekeeper.inject.injected import injected
 
 IMAGE = ("--image", "registry.example.com/gatekeeper:0.1.0")
