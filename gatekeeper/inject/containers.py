@@ -10,10 +10,13 @@ from gatekeeper.inject.gate import AGENT, DECLARES, FOLDER, NAME, RUN, for_kubel
 from gatekeeper.inject.meaning import Put, means
 from gatekeeper.inject.templates import BadTemplateError, Template, containers, path, text_at
 from gatekeeper.inject.tree import Node
-from gatekeeper.inject.words import WAIT, WRAP, Asked
+from gatekeeper.inject.words import SIDECAR, WAIT, WRAP, Asked
 
 # What meshes put among the init containers, as they name it: behind these there is a network.
 _MESH = ("istio-init", "istio-validation", "istio-proxy", "linkerd-init", "linkerd-network-validator", "linkerd-proxy")
+
+
+_SOCKET = {"name": "NOTIFY_SOCKET", "value": f"{RUN}/notify.sock"}
 
 
 class WrittenByHandError(Exception):
@@ -24,10 +27,7 @@ def puts_for(template: Template, asked: Asked) -> Iterator[Put]:
     """Give all that a pod lacks; raises `BadTemplateError` and `WrittenByHandError`."""
     inits = containers(template, "initContainers")
     at = _ours(inits, template)
-    wraps = [each for each in containers(template) if _wrapped(each)]
-    if wraps and asked.mode != WRAP:
-        message = f"{text_at(wraps[0], 'name')} is wrapped already: take {AGENT} out of its command, or say --wrap"
-        raise BadTemplateError(message, wraps[0].start)
+    _refuse_left(template, asked)
     wanted = gate_of(template, asked)
     if at is None:
         yield Put(template.spec, "initContainers", [wanted], _place(inits, asked), before="containers")
@@ -39,8 +39,8 @@ def puts_for(template: Template, asked: Asked) -> Iterator[Put]:
         yield from _wrap(_neighbour(template, asked), asked)
     elif asked.container:
         neighbour = _neighbour(template, asked)
-        yield from _named(neighbour, "env", {"name": "NOTIFY_SOCKET", "value": f"{RUN}/notify.sock"})
-        yield from _named(neighbour, "volumeMounts", {"name": NAME, "mountPath": RUN})
+        yield from _named(neighbour, "env", _SOCKET)
+        yield from _mounted(neighbour, RUN)
 
 
 def neighbour_of(template: Template, asked: Asked) -> Node | None:
@@ -70,6 +70,19 @@ def _ours(inits: tuple[Node, ...], template: Template) -> int | None:
     return named[0]
 
 
+def _refuse_left(template: Template, asked: Asked) -> None:
+    """Refuse what another shape has left in a container, where this one would not take it along."""
+    for each in containers(template):
+        name = text_at(each.real, "name")
+        if _wrapped(each) and asked.mode != WRAP:
+            message = f"{name} is wrapped already: take {AGENT} out of its command, or say --wrap"
+            raise BadTemplateError(message, each.start)
+        if _hears(each) and (asked.mode != SIDECAR or name != asked.container):
+            how = f"take it out of its env, or say --native-sidecar={name}"
+            message = f"{name} has the NOTIFY_SOCKET of a sidecar: {how}"
+            raise BadTemplateError(message, each.start)
+
+
 def _place(inits: tuple[Node, ...], asked: Asked) -> int:
     """Return before which init container ours goes: the first, for the others may need the same; behind a mesh's."""
     if asked.last:
@@ -80,6 +93,9 @@ def _place(inits: tuple[Node, ...], asked: Asked) -> int:
 def _wrap(container: Node, asked: Asked) -> Iterator[Put]:
     name = text_at(container, "name")
     command = path(container, "command")
+    if command is None and any(key.tag == "merge" for key, _ in container.entries):
+        message = f"container {name} has no command but what may come from <<: write it out here"
+        raise BadTemplateError(message, container.start)
     if command is None or command.real.what != "sequence" or not command.real.items:
         message = (
             f"container {name} has no command, so that its image says what runs, which is not known here: "
@@ -91,12 +107,28 @@ def _wrap(container: Node, asked: Asked) -> Iterator[Put]:
     ours = old[: old.index("--") + 1] if _wrapped(container) and "--" in old else []
     if ours != words:
         yield Put(container, "command", words, 0, len(ours))
-    yield from _named(container, "volumeMounts", {"name": NAME, "mountPath": FOLDER})
+    yield from _mounted(container, FOLDER)
 
 
 def _wrapped(container: Node) -> bool:
     command = path(container, "command")
     return bool(command and command.real.items and command.real.items[0].real.text == AGENT)
+
+
+def _hears(container: Node) -> bool:
+    env = path(container, "env")
+    return any(means(each, _SOCKET) for each in env.real.items) if env else False
+
+
+def _mounted(container: Node, folder: str) -> Iterator[Put]:
+    """Give what mounts our folder, where nobody mounts something else, over it or into it."""
+    mounts = path(container, "volumeMounts")
+    for each in mounts.real.items if mounts else ():
+        there = text_at(each, "mountPath").rstrip("/")
+        if text_at(each, "name") != NAME and (there == folder or there.startswith(f"{folder}/")):
+            message = f"{text_at(each, 'name')} is mounted at {there}, where gatekeeper's files go: mount it elsewhere"
+            raise BadTemplateError(message, each.start)
+    yield from _named(container, "volumeMounts", {"name": NAME, "mountPath": folder})
 
 
 def _neighbour(template: Template, asked: Asked) -> Node:
@@ -120,8 +152,9 @@ def _named(owner: Node, key: str, item: dict[str, Any]) -> Iterator[Put]:
         if text_at(each, "name") != item["name"] or (key == "volumeMounts" and not _same_folder(each, item)):
             continue
         if not means(each, item):
-            if key == "volumes":
-                message = f"a volume has the name {NAME} and is none of ours: give it another"
+            if key != "volumeMounts":
+                what = "a volume has" if key == "volumes" else "a variable has"
+                message = f"{what} the name {item['name']} and is none of ours: give it another"
                 raise BadTemplateError(message, each.start)
             yield Put(owner, key, [item], number, 1)
         return

@@ -11,7 +11,7 @@ NAME = "gatekeeper"
 FOLDER = "/gatekeeper"
 AGENT = f"{FOLDER}/bin/gatekeeper"
 RUN = "/run/gatekeeper"
-_PORT = 8079
+PORT = 8079
 DECLARES = "GATEKEEPER_DEPENDENCIES"
 # Measured in the image as the peak of the resident set (Python 3.11, amd64): 23 MiB for tcp, 26 MiB for 200 of them, 28
 # MiB for http, https or dns, 35 MiB where all kinds and JSON paths are asked at once; serve takes one more. The request
@@ -22,7 +22,7 @@ _RESOURCES = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory":
 _NOBODY_IN_PARTICULAR = 65532  # the user of the image
 _NO_LIMIT = 86400  # seconds that a startup probe may take where the gate has no deadline
 _REFERENCE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(:-)?|\$\(([A-Za-z_.-][A-Za-z0-9_.-]*)\)")
-_SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT.*|PORT(_\d+_.*)?)")
+_SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICEPORT.*|PORT(_\d+_.*)?)")
 
 
 def gate_of(template: Template, asked: Asked) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def gate_of(template: Template, asked: Asked) -> dict[str, Any]:
     if asked.mode == WRAP:
         made["args"] = ["install", FOLDER]
     else:
-        socket = [f"--status=:{_PORT},unix:{RUN}/status.sock"] if asked.mode == SIDECAR else []
+        socket = [f"--status=:{PORT},unix:{RUN}/status.sock"] if asked.mode == SIDECAR else []
         made["args"] = ["serve" if asked.mode == SIDECAR else "wait", *socket, *map(for_kubelet, asked.options)]
         there, _ = variables_of(template, asked)
         made["env"] = [*there, {"name": DECLARES, "value": for_kubelet("\n".join(asked.lines))}]
@@ -58,13 +58,13 @@ def _probes(asked: Asked) -> dict[str, Any]:
     limit = _NO_LIMIT if asked.timeout is None else int(asked.timeout) + 60
     probes: dict[str, Any] = {
         "startupProbe": {
-            "httpGet": {"path": "/startupz", "port": _PORT},
+            "httpGet": {"path": "/startupz", "port": PORT},
             "periodSeconds": 1,
             "failureThreshold": limit,
         }
     }
     if asked.container:
-        probes["readinessProbe"] = {"httpGet": {"path": "/readyz", "port": _PORT}, "periodSeconds": 2}
+        probes["readinessProbe"] = {"httpGet": {"path": "/readyz", "port": PORT}, "periodSeconds": 2}
     return probes
 
 

@@ -78,7 +78,7 @@ def _changes(text: str, put: Put) -> Iterable[_Change]:
         return [_in_brackets(text, value, put) if value.flow else _in_block(text, value, put)]
     if put.owner.flow:
         gap = "" if text[value.start - 1 : value.start].isspace() else " "
-        return [_Change(value.start, value.end, f"{gap}{as_json(list(put.items), None, 0)}")]
+        return [_Change(value.start, value.end, f"{gap}{as_json(list(put.items))}")]
     return _in_place_of_nothing(text, value, put)
 
 
@@ -112,9 +112,8 @@ def _in_brackets(text: str, value: Node, put: Put) -> _Change:
     first = value.items[0]
     gap = text[value.inside : first.start]
     spread = bool(_BREAK.search(gap)) and not gap.strip()
-    column = _column(text, first.start)
-    step = max(1, column - _indent(text, value.inside)) if spread else None
-    texts = [as_json(item, step if isinstance(item, dict) else None, column) for item in put.items]
+    step, margin = _steps(text, value.inside, first.start) if spread else ("", "")
+    texts = [as_json(item, step if isinstance(item, dict) else "", margin) for item in put.items]
     new = _with_breaks_of(text, (("," + gap) if spread else ", ").join(texts))
     joint = "," + gap if spread else ", "
     if put.instead:
@@ -144,13 +143,12 @@ def _new_key(text: str, put: Put) -> _Change:
 def _new_key_in_braces(text: str, put: Put) -> _Change:
     owner = put.owner
     if not owner.entries:
-        return _Change(owner.inside, owner.inside, as_json({put.key: list(put.items)}, None, 0)[1:-1])
+        return _Change(owner.inside, owner.inside, as_json({put.key: list(put.items)})[1:-1])
     first = owner.entries[0][0]
     gap = text[owner.inside : first.start]
     spread = bool(_BREAK.search(gap)) and not gap.strip()
-    column = _column(text, first.start)
-    step = max(1, column - _indent(text, owner.inside)) if spread else None
-    new = f"{as_json(put.key, None, 0)}: {_with_breaks_of(text, as_json(list(put.items), step, column))}"
+    step, margin = _steps(text, owner.inside, first.start) if spread else ("", "")
+    new = f"{as_json(put.key)}: {_with_breaks_of(text, as_json(list(put.items), step, margin))}"
     return _Change(first.start, first.start, new + ("," + gap if spread else ", "))
 
 
@@ -203,9 +201,12 @@ def _column(text: str, index: int) -> int:
     return index - max(line, text.rfind("\r", line, index) + 1)
 
 
-def _indent(text: str, index: int) -> int:
-    line = text[index - _column(text, index) : index]
-    return len(line) - len(line.lstrip(" "))
+def _steps(text: str, inside: int, first: int) -> tuple[str, str]:
+    """Return what a level is deeper than the one around it, and the margin of the first thing within brackets."""
+    margin = text[first - _column(text, first) : first]
+    line = text[inside - _column(text, inside) : inside]
+    around = len(line) - len(line.lstrip())
+    return margin[around:] or " ", margin
 
 
 def _break_of(text: str) -> str:

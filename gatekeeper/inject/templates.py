@@ -98,6 +98,7 @@ def template_of(workload: Node) -> Template | None:
     spec = _under(template, "spec")
     if spec.get("containers") is None and all(name.tag != "merge" for name, _ in spec.entries):
         raise FragmentError
+    _refuse_twice(spec)
     _list_under(spec, "containers")
     name = text_at(workload, "metadata", "name") or text_at(workload, "metadata", "generateName")
     return Template(kind, name, workload, template, spec, job)
@@ -120,8 +121,24 @@ def containers(template: Template, key: str = "containers") -> tuple[Node, ...]:
     return _list_under(template.spec, key).items
 
 
+def _refuse_twice(node: Node) -> None:
+    """Refuse a key that is given twice anywhere in a pod: which of them counts is for each reader to guess."""
+    seen: set[str] = set()
+    for key, value in node.entries:
+        if key.what == "scalar" and key.tag != "merge" and key.text in seen:
+            message = f"{key.text} is given twice: keep one"
+            raise BadTemplateError(message, key.start)
+        seen.add(key.text)
+        _refuse_twice(value)
+    for item in node.items:
+        _refuse_twice(item)
+
+
 def _list_under(node: Node, key: str) -> Node:
     value = node.get(key)
+    if value is None and any(name.tag == "merge" for name, _ in node.entries):
+        message = f"{key} comes from <<, if at all: write it out here"
+        raise BadTemplateError(message, node.start)
     if value is None or value.real.what != "sequence" or not all(each.real.what == "mapping" for each in value.items):
         message = f"{key} is no list of containers: write one"
         raise BadTemplateError(message, (value or node).start)

@@ -50,9 +50,24 @@ class Node:
 
 
 def read_documents(text: str) -> list[Node]:
-    """Return the root of each document; raises `NotReadableError`."""
+    """Return the root of each document; raises `NotReadableError`.
+
+    JSON may be indented by tabs, and YAML may not: there a tab is a space, because no string of JSON can hold one.
+    """
+    if "\t" in text and _is_json(text):
+        text = text.replace("\t", " ")
     events = read_events(text)
     return [_Document(text, events).node(next(events), 0) for event in events if event.what == "document"]
+
+
+def _is_json(text: str) -> bool:
+    import json  # noqa: PLC0415 - for what has a tab in it
+
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 class _Document:

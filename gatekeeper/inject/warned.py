@@ -8,10 +8,10 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from gatekeeper.inject.containers import neighbour_of
-from gatekeeper.inject.gate import variables_of
-from gatekeeper.inject.templates import Template, containers, path, text_at
+from gatekeeper.inject.gate import PORT, variables_of
+from gatekeeper.inject.templates import INJECT, Template, containers, path, text_at
 from gatekeeper.inject.tree import Node
-from gatekeeper.inject.words import WRAP, Asked
+from gatekeeper.inject.words import SIDECAR, WRAP, Asked
 from gatekeeper.values import shown
 
 _YES = ("true", "enabled", "ingress")
@@ -48,6 +48,7 @@ def warnings_of(template: Template, asked: Asked, services: Sequence[Node]) -> I
     yield from _of_mesh(mesh_of(template), asked)
     yield from _of_itself(template, asked, services)
     yield from _of_deadlines(template, asked)
+    yield from _of_place(template, asked)
     if asked.mode == WRAP and (container := neighbour_of(template, asked)) is not None:
         yield from _of_probes(container, asked)
     elif asked.mode != WRAP:
@@ -115,8 +116,28 @@ def _of_deadlines(template: Template, asked: Asked) -> Iterator[str]:
             yield f"has activeDeadlineSeconds: {limit}, which counts the wait too, and the gate has {deadline}"
 
 
+def _of_place(template: Template, asked: Asked) -> Iterator[str]:
+    """Give what about the pod as a whole keeps the gate from what it needs."""
+    spec = template.spec
+    if "windows" in (text_at(spec, "os", "name"), text_at(spec, "nodeSelector", "kubernetes.io/os")):
+        yield f'is for Windows, where gatekeeper\'s image does not run: annotate it with {INJECT}: "false"'
+    asks = any(target.url.startswith("k8s://") for each in asked.declared for target in each.targets)
+    if asks and text_at(spec, "automountServiceAccountToken") == "false":
+        yield "asks the API server by k8s://, and has automountServiceAccountToken: false: it would not be let in"
+    if asked.mode != SIDECAR:
+        return
+    if text_at(spec, "hostNetwork") == "true":
+        yield f"has hostNetwork: port {PORT} of the sidecar is one of the node, where a second pod cannot have it"
+    for container in containers(template):
+        ports = path(container, "ports")
+        if any(text_at(each, "containerPort") == str(PORT) for each in (ports.real.items if ports else ())):
+            yield f"container {text_at(container.real, 'name')} names port {PORT}, at which the sidecar listens"
+
+
 def _of_probes(container: Node, asked: Asked) -> Iterator[str]:
     name = text_at(container, "name")
+    if path(container, "lifecycle", "postStart"):
+        yield f"container {name} has a postStart hook, which runs as soon as the wait begins, not when its command does"
     startup = path(container, "startupProbe")
     if startup is None:
         if path(container, "livenessProbe"):

@@ -22,9 +22,9 @@ def as_block(data: Any, indent: int) -> list[str]:  # noqa: ANN401 - plain data
     return lines
 
 
-def as_json(data: Any, indent: int | None, column: int) -> str:  # noqa: ANN401 - plain data
-    """Return data as JSON: on one line, or in steps of ``indent`` behind a column."""
-    return json.dumps(data, ensure_ascii=False, indent=indent).replace("\n", "\n" + " " * column)
+def as_json(data: Any, step: str = "", margin: str = "") -> str:  # noqa: ANN401 - plain data
+    """Return data as JSON: on one line, or each level a step deeper than the margin."""
+    return json.dumps(data, ensure_ascii=False, indent=step or None).replace("\n", "\n" + margin)
 
 
 def _entry(key: str, value: Any, indent: int) -> list[str]:  # noqa: ANN401 - plain data

@@ -108,8 +108,13 @@ def test_everything_wrong_is_told_at_once_and_nothing_is_written(pod: Path) -> N
         ),
         (("labels: {app", 'annotations: {dev.gatekeeper/inject: "maybe"}\n  labels: {app'), "neither"),
         (("name: shop\n  labels", "name: {{ .Values.name }}\n  labels"), "a template of Helm?"),
+        (("      image", "      name: other\n      image"), "line 9, column 7: name is given twice: keep one"),
+        (("  containers:", "  <<: {hostname: a}\n  other:"), "line 7, column 3: containers comes from <<, if at all"),
     ],
-    ids=["tab", "job", "containers", "name", "alias", "merge", "no-list", "taken", "annotation", "helm"],
+    ids=[
+        *("tab", "job", "containers", "name", "alias", "merge", "no-list", "taken", "annotation", "helm"),
+        *("twice", "merged-containers"),
+    ],
 )
 def test_what_cannot_be_changed_is_refused_with_its_place(pod: Path, change: tuple[str, str], told: str) -> None:
     """Each manifest is refused with file, line and column, rather than broken."""
@@ -156,6 +161,45 @@ def test_a_command_that_only_the_image_knows_cannot_be_wrapped(pod: Path) -> Non
     (line,) = refused("db=tcp://db:1", pod, "--wrap")
     assert "container shop has no command" in line
     assert "write the image's ENTRYPOINT as command" in line
+
+
+@pytest.mark.parametrize(
+    ("place", "word"),
+    [
+        ("/gatekeeper/", "--wrap"),
+        ("/gatekeeper/bin", "--wrap"),
+        ("/run/gatekeeper", "--native-sidecar=shop"),
+    ],
+)
+def test_what_is_mounted_in_our_place_is_told(pod: Path, place: str, word: str) -> None:
+    """The API server refuses two mounts at one place, and one within ours would hide the agent."""
+    mounts = f"volumeMounts: [{{name: v, mountPath: {place}}}]"
+    pod.write_text(POD.replace("      command", f"      {mounts}\n      command"))
+    (line,) = refused("db=tcp://db:1", pod, word)
+    assert f"v is mounted at {place.rstrip('/')}, where gatekeeper's files go" in line
+
+
+def test_a_notify_socket_of_somebody_else_is_not_replaced(pod: Path) -> None:
+    """Only the variable that inject has written is its own."""
+    pod.write_text(POD.replace("name: PORT", "name: NOTIFY_SOCKET"))
+    (line,) = refused("db=tcp://db:1", pod, "--native-sidecar=shop")
+    assert "a variable has the name NOTIFY_SOCKET and is none of ours" in line
+
+
+def test_no_container_keeps_the_socket_of_a_sidecar_that_is_gone(pod: Path) -> None:
+    """What a sidecar heard is told of once it would be replaced by something that hears nobody."""
+    pod.write_text(injected([*IMAGE, "db=tcp://db:1", str(pod), "--native-sidecar=shop"]).text)
+    (line,) = refused("db=tcp://db:1", pod)
+    assert "shop has the NOTIFY_SOCKET of a sidecar: take it out of its env, or say --native-sidecar=shop" in line
+
+
+@pytest.mark.parametrize("words", [(), ("--wrap",), ("--native-sidecar",)])
+def test_the_gate_of_a_pod_that_runs_as_root_does_not(pod: Path, words: tuple[str, ...]) -> None:
+    """The kubelet starts no container that is to be root and must not be; another user is the image's to name."""
+    assert "runAsUser" not in gate("db=tcp://db:1", pod, *words)["securityContext"]
+    pod.write_text(POD.replace("spec:\n", "spec:\n  securityContext: {runAsUser: 0}\n"))
+    context = gate("db=tcp://db:1", pod, *words)["securityContext"]
+    assert (context["runAsNonRoot"], context["runAsUser"]) == (True, 65532)
 
 
 def test_references_stay_for_the_pod_and_bring_their_variables(pod: Path) -> None:
@@ -242,6 +286,21 @@ SERVICE = "---\napiVersion: v1\nkind: Service\nmetadata: {name: front}\nspec: {s
         ),
         (POD + "      startupProbe: {failureThreshold: 60}\n", ("--wrap",), []),
         (POD, ("--timeout=0",), []),
+        (POD + "      lifecycle: {postStart: {sleep: {seconds: 1}}}\n", ("--wrap",), ["has a postStart hook"]),
+        (POD.replace("spec:\n", "spec:\n  os: {name: windows}\n"), (), ["is for Windows"]),
+        (POD.replace("spec:\n", "spec:\n  nodeSelector: {kubernetes.io/os: windows}\n"), (), ["is for Windows"]),
+        (
+            POD.replace("spec:\n", "spec:\n  automountServiceAccountToken: false\n"),
+            ("k8s://job/migrate",),
+            ["asks the API server by k8s://, and has automountServiceAccountToken: false"],
+        ),
+        (POD.replace("spec:\n", "spec:\n  automountServiceAccountToken: false\n"), (), []),
+        (
+            POD.replace("spec:\n", "spec:\n  hostNetwork: true\n") + "      ports: [{containerPort: 8079}]\n",
+            ("--native-sidecar",),
+            ["port 8079 of the sidecar is one of the node", "container shop names port 8079"],
+        ),
+        (POD.replace("spec:\n", "spec:\n  hostNetwork: true\n"), (), []),
         ("kind: ConfigMap\n", (), ["has no pod in it"]),
     ],
 )

@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import json
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple
@@ -40,8 +41,8 @@ def inject(*words: str | Path, text: bytes | None = None) -> Done:
 
 
 def documents(data: bytes) -> list[Any]:
-    """Return what PyYAML makes of a manifest: another reader than ours."""
-    return list(yaml.safe_load_all(data.decode("utf-8-sig")))
+    """Return what PyYAML, or of JSON with tabs Python, makes of a manifest: another reader than ours."""
+    return [json.loads(data)] if b"\n\t" in data else list(yaml.safe_load_all(data.decode("utf-8-sig")))
 
 
 def specs(tree: Any) -> list[Any]:
