@@ -15,10 +15,21 @@ from gatekeeper.inject.words import SIDECAR, WRAP, Asked
 from gatekeeper.values import shown
 
 _YES = ("true", "enabled", "ingress")
+# Name, container, the label or annotation that asks for it, those that ask for a native sidecar, our option.
+_MESHES = (
+    ("Istio", "istio-proxy", "sidecar.istio.io/inject", ("sidecar.istio.io/nativeSidecar",), "--istio-cni"),
+    (
+        "Linkerd",
+        "linkerd-proxy",
+        "linkerd.io/inject",
+        ("config.linkerd.io/proxy-enable-native-sidecar", "config.alpha.linkerd.io/proxy-enable-native-sidecar"),
+        "--linkerd-cni",
+    ),
+)
 
 
 class Mesh(NamedTuple):
-    """A service mesh that a pod says it is part of; ``native`` where its proxy is seen among the init containers."""
+    """A service mesh that a pod says it is part of; ``native`` where its proxy is, or is to be, an init container."""
 
     name: str
     proxy: str
@@ -30,16 +41,14 @@ def mesh_of(template: Template) -> Mesh | None:
     """Return the mesh of a pod, as its labels, annotations and containers show it; that of a namespace is not seen."""
     inits = [text_at(each.real, "name") for each in containers(template, "initContainers")]
     mains = [text_at(each.real, "name") for each in containers(template)]
-    for name, proxy, keys, option in (
-        ("Istio", "istio-proxy", ("sidecar.istio.io/inject",), "--istio-cni"),
-        ("Linkerd", "linkerd-proxy", ("linkerd.io/inject",), "--linkerd-cni"),
-    ):
-        said = [template.said(section, key) for section in ("labels", "annotations") for key in keys]
+    for name, proxy, key, natives, option in _MESHES:
+        said = [template.said(section, key) for section in ("labels", "annotations")]
         if "false" in said or "disabled" in said:
             continue
         revision = name == "Istio" and template.said("labels", "istio.io/rev")
         if revision or any(each in _YES for each in said) or proxy in (*inits, *mains):
-            return Mesh(name, proxy, proxy in inits, option)
+            native = proxy in inits or any(template.said("annotations", each) == "true" for each in natives)
+            return Mesh(name, proxy, native, option)
     return None
 
 

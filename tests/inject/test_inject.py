@@ -266,6 +266,7 @@ def test_only_the_annotated_are_changed_and_who_says_no_never(pod: Path) -> None
 
 
 MESHED = POD.replace("  labels", '  annotations: {sidecar.istio.io/inject: "true"}\n  labels')
+NATIVE = MESHED.replace("annotations: {", 'annotations: {sidecar.istio.io/nativeSidecar: "true", ')
 SERVICE = "---\napiVersion: v1\nkind: Service\nmetadata: {name: front}\nspec: {selector: {app: shop}}\n"
 
 
@@ -273,6 +274,7 @@ SERVICE = "---\napiVersion: v1\nkind: Service\nmetadata: {name: front}\nspec: {s
     ("text", "words", "told"),
     [
         (MESHED, (), ["an init container runs outside of it"]),
+        (NATIVE, (), ["asks by tcp:// through the proxy of Istio"]),
         (MESHED, ("--istio-cni",), ["waits as user 1337, past the proxy of Istio"]),
         (MESHED, ("--wrap",), ["holdApplicationUntilProxyStarts", "asks by tcp:// through the proxy of Istio"]),
         (POD + SERVICE, ("tcp://front:80",), ["waits for the Service front, which leads to this very pod"]),
