@@ -14,8 +14,6 @@ from gatekeeper.inject.words import SIDECAR, WAIT, WRAP, Asked
 
 # What meshes put among the init containers, as they name it: behind these there is a network.
 _MESH = ("istio-init", "istio-validation", "istio-proxy", "linkerd-init", "linkerd-network-validator", "linkerd-proxy")
-
-
 _SOCKET = {"name": "NOTIFY_SOCKET", "value": f"{RUN}/notify.sock"}
 
 

@@ -22,7 +22,7 @@ _RESOURCES = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory":
 _NOBODY_IN_PARTICULAR = 65532  # the user of the image
 _NO_LIMIT = 86400  # seconds that a startup probe may take where the gate has no deadline
 _REFERENCE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(:-)?|\$\(([A-Za-z_.-][A-Za-z0-9_.-]*)\)")
-_SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICEPORT.*|PORT(_\d+_.*)?)")
+_SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT.*|PORT(_\d+_.*)?)")
 
 
 def gate_of(template: Template, asked: Asked) -> dict[str, Any]:

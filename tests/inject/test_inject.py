@@ -215,6 +215,14 @@ def test_references_stay_for_the_pod_and_bring_their_variables(pod: Path) -> Non
     ]
 
 
+def test_the_variables_of_services_are_the_kubelet_s_to_set(pod: Path) -> None:
+    """They are in no manifest, and nobody is warned that they are not."""
+    links = ["R_SERVICE_HOST", "R_SERVICE_PORT", "R_SERVICE_PORT_HTTP", "R_PORT", "R_PORT_6379_TCP_ADDR"]
+    words = [f"d{number}=tcp://${{{name}}}:1" for number, name in enumerate(links)]
+    assert injected([*IMAGE, *words, str(pod)]).warnings == ()
+    assert injected([*IMAGE, "tcp://${R_ADDRESS}:1", str(pod)]).warnings
+
+
 @pytest.mark.parametrize("text", ["$(A)", "$$(A)", "$$", "$$$", "${A}", "a$", "$a$$b$$$(c)$", "$$${A}"])
 def test_the_kubelet_gives_back_what_was_written(text: str) -> None:
     """Expanded as the kubelet does it (third_party/forked/golang/expansion), the text is itself again."""
