@@ -64,7 +64,7 @@ def _is_json(text: str) -> bool:
     import json  # noqa: PLC0415 - for what has a tab in it
 
     try:
-        json.loads(text)
+        json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError):
         return False
     return True

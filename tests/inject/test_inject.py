@@ -1,5 +1,6 @@
 """The command inject as it is called: what it refuses and where, what it warns of, and what it leaves alone."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -369,6 +370,16 @@ def test_the_help_names_every_option() -> None:
     assert all(
         option in page for option in ("--image REF", "--native-sidecar[=CONTAINER]", "--wrap", "--diff", "--last")
     )
+
+
+def test_json_may_be_indented_by_tabs(pod: Path) -> None:
+    """Behind a byte order mark too; a tab in YAML stays what it is there, an error with its place."""
+    text = json.dumps(yaml.safe_load(POD), indent="\t")
+    pod.write_text(f"\ufeff{text}\n")
+    made = injected([*IMAGE, "tcp://db:1", str(pod)]).text
+    assert made.startswith("\ufeff{\n\t")
+    assert json.loads(made[1:])["spec"]["initContainers"][0]["name"] == "gatekeeper"
+    assert '\n\t\t\t{\n\t\t\t\t"name": "gatekeeper"' in made
 
 
 def test_a_patch_is_no_pod(pod: Path) -> None:

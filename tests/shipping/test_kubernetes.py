@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,13 @@ def forbidden(pod: dict[str, Any]) -> list[str]:
     return found
 
 
+def _handlers(container: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give what probes and hooks ask over the network; the newest baseline forbids to name a host."""
+    hooks = container.get("lifecycle", {}).values()
+    for each in (*hooks, *(container.get(f"{kind}Probe", {}) for kind in ("startup", "readiness", "liveness"))):
+        yield from (each[how] for how in ("httpGet", "tcpSocket") if how in each)
+
+
 def _forbidden_in(container: dict[str, Any], whole: dict[str, Any]) -> list[str]:
     own = container.get("securityContext", {})
     capabilities = own.get("capabilities", {})
@@ -76,6 +83,7 @@ def _forbidden_in(container: dict[str, Any], whole: dict[str, Any]) -> list[str]
         "seccompProfile": own.get("seccompProfile", whole.get("seccompProfile", {})).get("type") in PROFILES,
         "capabilities.drop": "ALL" in capabilities.get("drop", []),
         "capabilities.add": set(capabilities.get("add", [])) <= {"NET_BIND_SERVICE"},
+        "host of a probe": not [each for each in _handlers(container) if each.get("host")],
         "hostPort": not [port for port in container.get("ports", []) if port.get("hostPort")],
     }
     return [rule for rule, kept in rules.items() if not kept]
@@ -92,9 +100,13 @@ def test_the_deployment_is_restricted(deployment: Any) -> None:
         (lambda pod: pod.pop("securityContext"), "gatekeeper: runAsNonRoot"),
         (lambda pod: pod["securityContext"].pop("seccompProfile"), "shop: seccompProfile"),
         (lambda pod: pod["initContainers"][0].pop("securityContext"), "gatekeeper: capabilities.drop"),
+        (
+            lambda pod: pod["containers"][0].update(livenessProbe={"tcpSocket": {"host": "db", "port": 1}}),
+            "shop: host of a probe",
+        ),
         (lambda pod: pod.update(volumes=[{"name": "host", "hostPath": {"path": "/"}}]), "volume host"),
     ],
-    ids=["user", "seccomp", "capabilities", "volume"],
+    ids=["user", "seccomp", "capabilities", "probe", "volume"],
 )
 def test_the_rules_find_what_is_forbidden(deployment: Any, loosen: Callable[[Any], object], rule: str) -> None:
     """Each thing that is taken away from the example is missed by the rules above."""
