@@ -73,7 +73,7 @@ def test_the_manifests_of_the_page_are_understood(root: Path, tmp_path: Path) ->
 @pytest.mark.root
 @pytest.mark.timeout(300)
 @pytest.mark.needs("podman", "runc", "conmon", "catatonit", "dpkg")
-def test_the_image_reads_the_folder_where_it_is_fill_pod_info(
+def test_the_image_reads_the_folder_where_it_is_mounted(
     podman: Podman, image: str, template: Any, tmp_path: Path
 ) -> None:
     """In a container with the volume's files at /etc/podinfo, the arguments of the example are enough."""
