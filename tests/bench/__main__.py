@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import burden, lateness, starting
+from . import burden, lateness, readiness, starting
 from .field import MissingError, tools
 from .processes import stamp_command
 from .rounds import Bench
@@ -27,6 +27,9 @@ ROWS: dict[str, Callable[[Bench], Row]] = {
     "memory": burden.memory,
     "thousand": starting.thousand,
     "refused": burden.refused,
+    "postgres": readiness.postgres,
+    "redis": readiness.redis,
+    "mysql": readiness.mysql,
 }
 
 

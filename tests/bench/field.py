@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +31,7 @@ class Tool(NamedTuple):
     """One tool: how it waits for TCP ports, an HTTP endpoint, a plan file (where it can), and ends after a time.
 
     ``most`` is how many dependencies one call takes. ``hands_over`` says that it runs a COMMAND after ``--``.
+    ``server`` is how it waits for a server by its kind and port, None where it knows no more than ports.
     """
 
     name: str
@@ -41,12 +42,21 @@ class Tool(NamedTuple):
     limit: Callable[[int], list[str]]
     most: int
     hands_over: bool
+    server: Callable[[str, int], list[str]] | None = None
 
     def then(self, argv: Sequence[str], command: Sequence[str]) -> list[str]:
         """Run ``command`` after the wait: the tool's own way, or a shell's ``&&`` as its manual has it."""
         if self.hands_over:
             return [*argv, "--", *command]
         return ["/bin/sh", "-c", f"{shlex.join(argv)} && exec {shlex.join(command)}"]
+
+
+# What wait4x asks of a server, it asks as a user.
+_WAIT4X: Mapping[str, Callable[[int], list[str]]] = {
+    "postgres": lambda port: ["postgresql", f"postgres://postgres@{LOOPBACK}:{port}/postgres?sslmode=disable"],
+    "redis": lambda port: ["redis", f"redis://{LOOPBACK}:{port}"],
+    "mysql": lambda port: ["mysql", f"root@tcp({LOOPBACK}:{port})/mysql"],
+}
 
 
 class MissingError(Exception):
@@ -80,6 +90,7 @@ def gatekeeper() -> Tool:
         limit=lambda seconds: ["--timeout", f"{seconds}s"],
         most=1000,
         hands_over=True,
+        server=lambda kind, port: [program, "wait", f"{kind}://{LOOPBACK}:{port}"],
     )
 
 
@@ -140,6 +151,7 @@ def wait4x() -> Tool:
         limit=lambda seconds: ["--timeout", f"{seconds}s"],
         most=1000,
         hands_over=True,
+        server=lambda kind, port: [program, *_WAIT4X[kind](port)],
     )
 
 
