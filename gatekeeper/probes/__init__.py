@@ -36,6 +36,10 @@ KINDS: Mapping[str, str] = {
     "mariadb": "mysql:Mysql",
     "postgres": "postgres:Postgres",
     "postgresql": "postgres:Postgres",
+    "redis": "redis:Redis",
+    "rediss": "redis:Redis",
+    "valkey": "redis:Redis",
+    "valkeys": "redis:Redis",
 }
 
 

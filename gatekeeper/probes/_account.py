@@ -10,10 +10,14 @@ from importlib.util import find_spec
 from typing import ClassVar, NamedTuple, Self
 
 from gatekeeper.model import Outcome, State
+from gatekeeper.probes._connect import connect_to
+from gatekeeper.probes._dialog import Dialog
 from gatekeeper.probes._local import contents, file_path
 from gatekeeper.probes._options import BadOptionsError, Options, option
 from gatekeeper.probes._server import Place, Server
-from gatekeeper.probes._tls import Trust, context_of
+from gatekeeper.probes._socketfile import connect_file
+from gatekeeper.probes._stream import SocketStream
+from gatekeeper.probes._tls import context_of
 from gatekeeper.resolve import Peer
 from gatekeeper.values import Secret, flag
 
@@ -75,7 +79,23 @@ class Account(Server):
 
     def tls_context(self) -> ssl.SSLContext | None:
         """Return what a driver speaks TLS with, None where it shall not; raises `MissError`."""
-        return context_of(Trust(self.ca, self.cert, self.key, self.insecure)) if self.wants_tls else None
+        return context_of(self.trust) if self.wants_tls else None
+
+    async def connected(self, at: At) -> Dialog:
+        """Connect once more, TLS included, for a driver that takes a connection as it is; raises `MissError`."""
+        if at.unix:
+            stream = SocketStream(connect_file(at.unix), at.unix)
+        else:
+            sock, peer = await connect_to(at.host, at.port)
+            stream = SocketStream(sock, str(peer))
+        dialog = Dialog(stream)
+        try:
+            if self.wants_tls:
+                await self.secure(dialog, at.name)
+        except BaseException:
+            dialog.close()
+            raise
+        return dialog
 
     async def log_in(self, at: At) -> Outcome:
         """Log in, and look at what was asked for."""

@@ -197,10 +197,14 @@ class Server:
             return self.tls
         return self.dsn.scheme in self.SECURE or bool(self.ca or self.cert or self.server_name or self.insecure)
 
+    @property
+    def trust(self) -> Trust:
+        """Whom to believe and who to be."""
+        return Trust(self.ca, self.cert, self.key, self.insecure)
+
     async def secure(self, dialog: Dialog, name: str, *alpn: str) -> None:
         """Speak TLS from here on, as it was declared."""
-        context = context_of(Trust(self.ca, self.cert, self.key, self.insecure, alpn))
-        await dialog.secure(context, self.server_name or name)
+        await dialog.secure(context_of(self.trust._replace(alpn=alpn)), self.server_name or name)
 
     async def attempt_at(self, place: Place, peer: Peer) -> Outcome:
         """Hold the conversation at one address; may raise `MissError`."""
