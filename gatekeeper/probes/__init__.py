@@ -40,6 +40,11 @@ KINDS: Mapping[str, str] = {
     "rediss": "redis:Redis",
     "valkey": "redis:Redis",
     "valkeys": "redis:Redis",
+    "elasticsearch": "elasticsearch:Elasticsearch",
+    "opensearch": "elasticsearch:Elasticsearch",
+    "influxdb": "influxdb:Influxdb",
+    "etcd": "etcd:Etcd",
+    "zookeeper": "zookeeper:Zookeeper",
 }
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import certificates
 import namespace
 import pytest
+from attempts import attempt
 from badness import MARK, descriptors, left_over, saying, serving
 from realservers import accepts, free_port, paused, started, until
 
@@ -28,24 +29,6 @@ user default on >{PASSWORD} ~* &* +@all
 user app on >{PASSWORD} ~app:* -@all +ping +exists +getrange +select
 user mute on >{PASSWORD} ~* -@all +info
 """
-
-
-def attempt(target: str, seconds: float = 30.0, **options: str) -> Outcome | str:
-    """Make one attempt; return its outcome, or the step at which its time was over."""
-
-    async def once() -> Outcome | str:
-        probe = Redis.parse(target, {key: (value,) for key, value in options.items()})
-        before = descriptors()
-        try:
-            async with asyncio.timeout(seconds):
-                return await probe.attempt()
-        except TimeoutError as error:
-            return str(error.__context__.__notes__[0])  # type: ignore[union-attr]
-        finally:
-            assert left_over(before) == set()
-            assert len(asyncio.all_tasks()) == 1
-
-    return asyncio.run(once())
 
 
 def told(target: str, **options: str) -> tuple[str, str]:
