@@ -177,6 +177,7 @@ HOMES = {
     "asyncpg": "probes._postgres_login",
     "pymysql": "probes._mysql_login",
     "redis": "probes._redis_login",
+    "pymongo": "probes._mongodb_login",
 }
 
 

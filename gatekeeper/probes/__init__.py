@@ -40,6 +40,7 @@ KINDS: Mapping[str, str] = {
     "rediss": "redis:Redis",
     "valkey": "redis:Redis",
     "valkeys": "redis:Redis",
+    "mongodb": "mongodb:Mongodb",
     "elasticsearch": "elasticsearch:Elasticsearch",
     "opensearch": "elasticsearch:Elasticsearch",
     "influxdb": "influxdb:Influxdb",

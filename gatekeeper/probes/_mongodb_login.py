@@ -1,0 +1,101 @@
+"""Logging in to a MongoDB by pymongo, whose home this is, and a look at what is in it.
+
+Of the driver's errors only code and class go on: their text may hold an address or a name. What it has started, its
+watch over the server included, has ended when this returns.
+"""
+
+import asyncio
+from typing import Any, NamedTuple
+
+import pymongo
+from pymongo import AsyncMongoClient
+from pymongo.errors import AutoReconnect, ConfigurationError, NotPrimaryError, OperationFailure, PyMongoError
+
+from gatekeeper.model import Outcome, Reason, failed, ready, waiting
+from gatekeeper.probes._account import At
+from gatekeeper.probes._miss import during
+from gatekeeper.values import Secret, quoted
+
+Client = AsyncMongoClient[dict[str, Any]]
+
+_GOODBYE = 0.2  # seconds: a server that takes longer will end the session by itself
+# Server error codes (mongo/base/error_codes.yml): Unauthorized, AuthenticationFailed, and what 3.x said of the latter.
+_MAY_NOT, _REFUSED = 13, (18, 11)
+
+
+class Login(NamedTuple):
+    """As whom to log in, and how; ``tls`` is the files ``ca`` and ``cert``, and whether none is to be believed."""
+
+    user: str | None
+    password: Secret | None
+    source: str
+    mechanism: str | None
+    tls: tuple[str | None, str | None, bool] | None
+
+
+async def log_in(at: At, login: Login, database: str, collection: str | None) -> Outcome:
+    """Log in at one server and, where a collection is given, see that it is there."""
+    # In plain the address that was asked; over TLS the name that its certificate is for, which the driver looks up.
+    host = at.unix or (at.name if login.tls else at.host)
+    where = at.unix or (f"[{at.host}]:{at.port}" if ":" in at.host else f"{at.host}:{at.port}")
+    try:
+        client: Client = AsyncMongoClient(host, at.port or None, **_options(login))
+    except (ConfigurationError, OSError):  # it reads the files of TLS at once
+        return waiting(Reason.TLS_FAILED, f"{where} (ca or cert cannot be used by the driver)")
+    try:
+        with during(f"logging in to {where}"):
+            await client.admin.command("ping")
+            if collection is None:
+                return ready(where)
+            names = await client[database].list_collection_names(filter={"name": collection})
+    except PyMongoError as error:
+        return _outcome(error, where)
+    finally:
+        await _close(client)
+    if names != [collection]:
+        return waiting(Reason.NOT_FOUND, f"{where} (it has no collection {quoted(collection)})", gone=True)
+    return ready(where)
+
+
+async def _close(client: Client) -> None:
+    """Say goodbye to a server that listens, and close all in any case, also where that was cancelled."""
+    try:
+        with pymongo.timeout(_GOODBYE):
+            await client.close()
+    finally:
+        await client.close()
+        await asyncio.sleep(0)  # what it has closed is gone with the next turn of the loop
+
+
+def _options(login: Login) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "appname": "gatekeeper",
+        "directConnection": True,
+        "serverMonitoringMode": "poll",
+        "retryReads": False,
+        "tls": login.tls is not None,
+    }
+    if login.tls:
+        ca, cert, insecure = login.tls
+        options |= {"tlsInsecure": True} if insecure else {"tlsCAFile": ca} if ca else {}
+        options |= {"tlsCertificateKeyFile": cert} if cert else {}
+    if login.mechanism or login.password:
+        options["authSource"] = "$external" if login.mechanism == "MONGODB-X509" else login.source
+        options |= {"authMechanism": login.mechanism} if login.mechanism else {}
+        options |= {"username": login.user} if login.user else {}
+        options |= {"password": login.password.value} if login.password else {}
+    return options
+
+
+def _outcome(error: PyMongoError, where: str) -> Outcome:
+    code = error.code if isinstance(error, OperationFailure) else None
+    if code in _REFUSED:
+        return failed(Reason.FORBIDDEN, f"{where} (user or password is refused)")
+    if code == _MAY_NOT:
+        return failed(Reason.FORBIDDEN, f"{where} (the user may not look, error {code})")
+    if isinstance(error, NotPrimaryError):
+        return waiting(Reason.STARTING, f"{where} (it stops, or its part in the set changes)")
+    if isinstance(error, AutoReconnect):
+        return waiting(Reason.CLOSED, f"{where} (during the login)")
+    known = f"error {code}" if code else type(error).__name__
+    return waiting(Reason.UNWANTED_ANSWER, f"{where} (the login ends with {known})")
