@@ -11,7 +11,9 @@ from typing import NamedTuple
 from gatekeeper.probes._protocols import Spoken
 
 # A URL in a variable names a server, hardly ever a page of it that tells health: any answer but an error of the server.
-_ANY_ANSWER = "100-499"
+_ANY_ANSWER = ("status", "100-499")
+# No password is taken from a variable; without one, a Redis that has one tells at most that it is there.
+_NO_LOGIN = ("login", "no")
 _LISTENS = re.compile(r"0\.0\.0\.0|\[?::\]?|\*|")
 _LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = rf"\[[0-9A-Fa-f:.]+\]|{_LABEL}(\.{_LABEL})*\.?"
@@ -57,7 +59,9 @@ def places(texts: list[str], speaks: Spoken | None, word: str = "", port: str = 
         targets.append(f"{kind}://{host}:{number}")
     notes = [f"{kind}, there being no kind for {word}"] if speaks and not speaks.kind and word else []
     notes += [f"the usual port {usual}"] if assumed else []
-    options = (("status", _ANY_ANSWER),) if kind in ("http", "https") else ()
+    options = (_ANY_ANSWER,) if kind in ("http", "https") else ()
+    if speaks and speaks.kind and speaks.protocol == "redis":
+        options = (_NO_LOGIN,)
     return Named(tuple(dict.fromkeys(targets)), options, ", ".join(notes))
 
 

@@ -6,7 +6,7 @@ Knows no protocol. Every failure is raised as `MissError`; nothing of what the o
 import ssl
 from typing import Self
 
-from gatekeeper.model import Outcome, Reason, waiting
+from gatekeeper.model import Outcome, Reason, State, waiting
 from gatekeeper.probes._connect import outcome_of
 from gatekeeper.probes._miss import MissError, during
 from gatekeeper.probes._stream import SocketStream
@@ -44,7 +44,11 @@ class Dialog:
         if self._plain is None or self._come:  # what was sent in plain before the handshake is not to be believed
             raise MissError(self.wrong("it speaks before the TLS handshake"))
         plain, self._plain = self._plain, None
-        self._stream = await secured(plain, context, name)
+        try:
+            self._stream = await secured(plain, context, name)
+        except MissError as miss:
+            # Another may take over the port one day, here as in plain.
+            raise MissError(miss.outcome._replace(state=State.WAITING)) from None
 
     async def write(self, data: bytes) -> None:
         """Send all of the bytes."""

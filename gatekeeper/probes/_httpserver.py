@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
-from gatekeeper.model import Outcome, Reason, waiting
+from gatekeeper.model import Outcome, Reason, State, waiting
 from gatekeeper.probes._account import Account
+from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._server import Place
 from gatekeeper.probes._url import Url
 from gatekeeper.resolve import Peer
@@ -74,6 +75,10 @@ class HttpServer(Account):
         auth = (raw(self.dsn.user or ""), raw(password.value)) if password else None
         url = Url("https" if self.wants_tls else "http", place.host, place.port, path)
         route = Route(url, peer, unix, trust=self.trust, server_name=self.server_name)
-        async with fetch(Call(auth=auth), route) as answer:
-            response = answer.response
-            return Said(answer.where, response.status_code, response.headers, await answer.read(_MOST))
+        try:
+            async with fetch(Call(auth=auth), route) as answer:
+                response = answer.response
+                return Said(answer.where, response.status_code, response.headers, await answer.read(_MOST))
+        except MissError as miss:
+            # Another may take over the port one day, whatever speaks there now.
+            raise MissError(miss.outcome._replace(state=State.WAITING)) from None

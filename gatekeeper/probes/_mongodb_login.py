@@ -89,8 +89,8 @@ def _options(login: Login) -> dict[str, Any]:
 
 def _outcome(error: PyMongoError, where: str) -> Outcome:
     code = error.code if isinstance(error, OperationFailure) else None
-    if code in _REFUSED:
-        return failed(Reason.FORBIDDEN, f"{where} (user or password is refused)")
+    if code in _REFUSED:  # at once: each further try would stand in its log
+        return failed(Reason.FORBIDDEN, f"{where} (user or password is refused)")._replace(certain=True)
     if code == _MAY_NOT:
         return failed(Reason.FORBIDDEN, f"{where} (the user may not look, error {code})")
     if isinstance(error, NotPrimaryError):

@@ -52,6 +52,7 @@ def _all() -> Iterator[Protocol]:
     yield Protocol("etcd", 2379)
     yield Protocol("pulsar", 6650, "", "pulsar+ssl", 6651)
     yield Protocol("elasticsearch", 9200, "opensearch elastic")
+    yield Protocol("influxdb", 8086, "influx")
     yield Protocol("ldap", 389, "", "ldaps", 636)
     yield Protocol("smtp", 25, "mail", "smtps", 465)
     yield Protocol("imap", 143, "", "imaps", 993)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
-from gatekeeper.model import Outcome, Reason, State
+from gatekeeper.model import Outcome, State
 from gatekeeper.probes._connect import addresses, connect
 from gatekeeper.probes._dialog import Dialog
 from gatekeeper.probes._local import file_path
@@ -178,10 +178,10 @@ class Server:
         """Hold one conversation with the server, at as many addresses as are wanted."""
         try:
             if self.unix:
-                return _patient(await self.attempt_at_file(self.unix))
-            return _patient(await over_places(self.dsn.places, self.endpoints, self.attempt_at))
+                return await self.attempt_at_file(self.unix)
+            return await over_places(self.dsn.places, self.endpoints, self.attempt_at)
         except MissError as miss:
-            return _patient(miss.outcome)
+            return miss.outcome
 
     async def speak(self, dialog: Dialog, name: str) -> Outcome:
         """Hold the conversation and return what it found, or raise `MissError`.
@@ -219,11 +219,6 @@ class Server:
             if self.wants_tls and not self.UPGRADES:
                 await self.secure(dialog, name)
             return await self.speak(dialog, name)
-
-
-def _patient(outcome: Outcome) -> Outcome:
-    """Wait for a server of another protocol to leave its port, also where HTTP or TLS as such would not."""
-    return outcome._replace(state=State.WAITING) if outcome.reason is Reason.WRONG_PROTOCOL else outcome
 
 
 async def over_places(

@@ -44,7 +44,7 @@ class Influxdb(HttpServer):
 async def _known(get: Get) -> Outcome:
     said = await get("/query?q=SHOW%20DATABASES")
     if said.status == _UNAUTHORIZED:
-        return failed(Reason.FORBIDDEN, f"{said.where} (user or password is refused)")
+        return failed(Reason.FORBIDDEN, f"{said.where} (user or password is refused)")._replace(certain=True)
     if said.status in (*_GOOD, _FORBIDDEN):  # who may not see databases is known all the same
         return ready(said.where)
     return said.outcome

@@ -163,8 +163,8 @@ async def _is_up(asked: Ask) -> bool:
 def _outcome(code: str, where: str) -> Outcome:
     if code in _NOT_YET:
         return waiting(Reason.STARTING, f"{where} ({_NOT_YET[code]})")
-    if code == "WRONGPASS":
-        return failed(Reason.FORBIDDEN, f"{where} (user or password is refused)")
+    if code == "WRONGPASS":  # at once: each further try would stand in its log
+        return failed(Reason.FORBIDDEN, f"{where} (user or password is refused)")._replace(certain=True)
     if code == "DENIED":
         why = "it is in protected mode: without a password it takes local clients only"
         return failed(Reason.FORBIDDEN, f"{where} ({why})")

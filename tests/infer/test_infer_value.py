@@ -95,6 +95,12 @@ def test_a_url_of_http_is_probed_at_its_root_and_for_any_answer() -> None:
     assert named == Named(("https://api:443",), ANY_ANSWER, "the usual port 443")
 
 
+@pytest.mark.parametrize("value", ["redis://:pw@cache/0", "rediss://cache", "valkey://cache", "cache:6379"])
+def test_a_redis_is_asked_without_a_login(value: str) -> None:
+    """No password is taken from a variable, and one that wants one tells at most that it is there."""
+    assert read_value(value, "redis").options == (("login", "no"),)
+
+
 def test_a_name_with_srv_records_is_looked_up() -> None:
     """`mongodb+srv` names no host with an address."""
     named = read_value("mongodb+srv://u:p@cluster0.example.net/app")

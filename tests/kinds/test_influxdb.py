@@ -66,7 +66,8 @@ def test_a_login_is_tried_with_a_query(tmp_path: Path) -> None:
         assert told(f"influxdb://app:pw-9c1e@{at}/metrics") == ("ready", "ready")
         assert told(f"influxdb://app:wrong@{at}", login="no") == ("ready", "ready")
         found = attempt(f"influxdb://app:pw-9c1e2@{at}")
-        assert found == Outcome(State.FAILED, Reason.FORBIDDEN, f"{at} (user or password is refused)")
+        refused = f"{at} (user or password is refused)"
+        assert found == Outcome(State.FAILED, Reason.FORBIDDEN, refused, certain=True)
         (tmp_path / "password").write_text("pw-9c1e\n")
         assert told(f"influxdb://app@{at}", password_file=str(tmp_path / "password")) == ("ready", "ready")
 

@@ -137,7 +137,7 @@ def test_a_login_by_the_driver() -> None:
             {"name": "gatekeeper"}
         ] * 3
         assert next(iter(server.heard[-1])) == "endSessions"
-        refused = Outcome(State.FAILED, Reason.FORBIDDEN, f"{at} (user or password is refused)")
+        refused = Outcome(State.FAILED, Reason.FORBIDDEN, f"{at} (user or password is refused)", certain=True)
         assert attempt(f"mongodb://app:wrong-9c1e@{at}/?authMechanism=SCRAM-SHA-256") == refused
         assert attempt(f"mongodb://nobody:pw-9c1e@{at}") == refused
         server.heard.clear()
