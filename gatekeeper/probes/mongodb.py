@@ -59,6 +59,10 @@ class Mongodb(Account):
             wrong.append(("key", "goes into the file of cert, which is what the driver takes"))
         if probe.logs_in and probe.server_name:
             wrong.append(("server_name", "is not for a login: the driver takes the host's name"))
+        if probe.logs_in and probe.mechanism == "MONGODB-X509" and (probe.dsn.password or probe.password_file):
+            wrong.append(("", "has a password, which MONGODB-X509 is without"))
+        elif probe.logs_in and not probe.dsn.user and (probe.dsn.password or probe.password_file):
+            wrong.append(("", "has a password and no user: write mongodb://USER:PASSWORD@HOST:PORT"))
         if wrong:
             raise BadOptionsError(*wrong)
         return probe

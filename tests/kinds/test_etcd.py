@@ -34,9 +34,8 @@ def member(
         advertised = "--advertise-client-urls" if what == "client" else "--initial-advertise-peer-urls"
         argv += [f"--listen-{what}-urls", f"{of}://127.0.0.1:{port}", advertised, f"{of}://127.0.0.1:{port}"]
     argv += ["--initial-cluster", ",".join(cluster), "--heartbeat-interval", "20", "--election-timeout", "200"]
-    environ = {"ETCD_UNSUPPORTED_ARCH": "arm64"}
     ready = (lambda: accepts(ports[0])) if up else None
-    with started([*argv, *map(str, more)], folder=folder, up=ready, environ=environ) as process:
+    with started([*argv, *map(str, more)], folder=folder, up=ready) as process:
         yield process
 
 

@@ -223,6 +223,7 @@ def test_over_tls(tmp_path: Path) -> None:
         assert told(url) == ("ready", "ready")
         assert told(f"mongodb://app:no@{at}/?ssl=true&tlsInsecure=true", cert=cert) == ("failed", "forbidden")
         assert told(f"mongodb://{at}/?ssl=true", cert=cert) == ("waiting", "tls_failed")
+        assert told(f"mongodb://{at}")[1] in ("closed", "reset", "wrong_protocol")
         assert told(f"mongodb://127.0.0.1:{port}", ca=ca, cert=cert) == ("waiting", "tls_failed")
 
 
@@ -299,6 +300,16 @@ def test_bson_is_read_as_the_driver_writes_it() -> None:
             "mongodb://u:p@db/?authMechanism=MONGODB-AWS",
             {},
             ("", "has an authMechanism that is not one of SCRAM-SHA-1, SCRAM-SHA-256, PLAIN, MONGODB-X509"),
+        ),
+        (
+            "mongodb://:p@db",
+            {},
+            ("", "has a password and no user: write mongodb://USER:PASSWORD@HOST:PORT"),
+        ),
+        (
+            "mongodb://u:p@db/?authMechanism=MONGODB-X509",
+            {},
+            ("", "has a password, which MONGODB-X509 is without"),
         ),
         ("mongodb://db/?tls=perhaps", {}, ("", "'perhaps' is neither true nor false")),
         (

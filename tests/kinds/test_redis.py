@@ -130,6 +130,24 @@ def test_a_loading_server_is_starting_to_who_logs_in(data: bytes, tmp_path: Path
         assert told(f"redis://:{QUOTED}2@127.0.0.1:{server.port}") == ("failed", "forbidden")
 
 
+def test_the_gate_opens_when_the_data_is_loaded(data: bytes, tmp_path: Path) -> None:
+    """Not at the open port, and not before the server itself says so."""
+    (tmp_path / "dump.rdb").write_bytes(data)
+    config = "key-load-delay 3000\nloading-process-events-interval-bytes 1024\n"
+    with running(tmp_path, config=config) as server:
+        argv = [sys.executable, "-m", "gatekeeper", "wait", "--log-format=json", f"cache={server.url}"]
+        with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as gate:
+            assert gate.stderr
+            for line in gate.stderr:
+                if '"starting"' in line:
+                    break
+            assert server.say("PING").startswith("LOADING")
+            server.say("CONFIG", "SET", "key-load-delay", "0")
+            gate.stderr.read()
+        assert gate.returncode == 0
+        assert server.say("PING") == "PONG\n"
+
+
 def test_without_its_password_a_server_is_not_taken_for_loaded(locked: Server) -> None:
     """Unless `login=no` says that this is enough; the detail says what to do."""
     found = attempt(locked.url)

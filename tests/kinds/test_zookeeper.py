@@ -39,7 +39,7 @@ def zookeeper(folder: Path, port: int, *more: str, number: int = 1) -> Iterator[
         yield process
 
 
-@pytest.mark.needs("java")
+@pytest.mark.needs("java", "zooinspector")
 def test_a_server_alone_is_ready_once_it_serves(tmp_path: Path) -> None:
     """Nobody there is refused, one that is paused answers nobody, and none can be kept from saying how it is."""
     port = free_port()
@@ -57,7 +57,7 @@ def test_a_server_alone_is_ready_once_it_serves(tmp_path: Path) -> None:
         until(lambda: told(f"zookeeper://127.0.0.1:{port}") == ("ready", "ready"), "the server to serve")
 
 
-@pytest.mark.needs("java")
+@pytest.mark.needs("java", "zooinspector")
 def test_a_server_without_its_quorum_is_starting(tmp_path: Path) -> None:
     """It listens and says that it serves nobody; with a second of three it serves."""
     ports = [free_port() for _ in range(3)]
@@ -72,7 +72,7 @@ def test_a_server_without_its_quorum_is_starting(tmp_path: Path) -> None:
         until(lambda: told(target) == ("waiting", "starting"), "the quorum to be missed")
 
 
-@pytest.mark.needs("java")
+@pytest.mark.needs("java", "zooinspector")
 def test_a_server_that_only_reads_is_starting(tmp_path: Path) -> None:
     """Without its quorum it may still show what it has, and takes no writes."""
     port = free_port()
@@ -87,7 +87,7 @@ def test_a_server_that_only_reads_is_starting(tmp_path: Path) -> None:
         assert told(target) == ("waiting", "starting")
 
 
-@pytest.mark.needs("java")
+@pytest.mark.needs("java", "zooinspector")
 def test_over_tls(tmp_path: Path) -> None:
     """At the secure port, with `ca`, and with `cert` because the server wants one."""
     authority = certificates.authority(tmp_path)
