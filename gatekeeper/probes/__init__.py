@@ -41,6 +41,7 @@ KINDS: Mapping[str, str] = {
     "valkey": "redis:Redis",
     "valkeys": "redis:Redis",
     "mongodb": "mongodb:Mongodb",
+    "mongodb+srv": "mongodb:Mongodb",
     "elasticsearch": "elasticsearch:Elasticsearch",
     "opensearch": "elasticsearch:Elasticsearch",
     "influxdb": "influxdb:Influxdb",

@@ -1,12 +1,14 @@
 """mongodb://[USER:PASSWORD@]HOST[:PORT][,…]/[DATABASE][?replicaSet=NAME&…]: a MongoDB with a primary to write to.
 
+mongodb+srv://[USER:PASSWORD@]NAME/… is the same over TLS, its hosts to be found in DNS at each attempt.
+
 Asked with hello (MongoDB Wire Protocol, OP_MSG; MongoDB Handshake; Server Discovery And Monitoring), which needs no
 login. A secondary names the primary that it knows; one that knows of none is not there yet for who wants to write.
 """
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from gatekeeper import __version__
@@ -20,6 +22,7 @@ from gatekeeper.probes._options import BadOptionsError, Options, option
 from gatekeeper.probes._server import Dsn
 from gatekeeper.values import BadValueError, flag, not_empty, quoted
 
+_PORT = 27017
 _OP_MSG = 2013
 _HEADER = struct.Struct("<iiiiIB")  # length, request, response to, operation, flags; and the kind of the first section
 _NO_SUCH_COMMAND = 59
@@ -37,13 +40,14 @@ class Mongodb(Account):
     """A MongoDB with a primary to write to."""
 
     EXAMPLE: ClassVar[str] = "db=mongodb://mongo-0,mongo-1,mongo-2/app?replicaSet=rs0"
-    PORTS: ClassVar[Mapping[str, int]] = {"mongodb": 27017}
+    PORTS: ClassVar[Mapping[str, int]] = {"mongodb": _PORT, "mongodb+srv": _PORT}
+    SECURE: ClassVar[frozenset[str]] = frozenset({"mongodb+srv"})
     DRIVER: ClassVar[str] = "pymongo"
     EXTRA: ClassVar[str] = "mongodb"
     LOOKS: ClassVar[tuple[str, ...]] = ("collection",)
 
     replica_set: str | None = None
-    source: str = "admin"
+    source: str | None = None
     mechanism: str | None = None
     collection: str | None = option(not_empty, "collection of the database that must be there")
     primary: bool = option(flag, "of the hosts, the primary must be reached itself", default=False)
@@ -70,6 +74,9 @@ class Mongodb(Account):
     @classmethod
     def of_dsn(cls, dsn: Dsn) -> Mapping[str, Any]:
         """Return the fields that a target gives (Connection String); what is for an application alone is left out."""
+        if dsn.scheme in cls.SECURE and (len(dsn.places) != 1 or dsn.places[0].port != _PORT):
+            message = f"takes one name and no port, for both are found in DNS: write {dsn.scheme}://NAME"
+            raise BadValueError(message)
         query = {key.lower(): value.value for key, value in dsn.query}
         fields: dict[str, Any] = {}
         for theirs, ours in _FILES.items():
@@ -87,10 +94,28 @@ class Mongodb(Account):
         return {
             "dsn": dsn,
             "replica_set": query.get("replicaset") or None,
-            "source": query.get("authsource") or dsn.path or "admin",
+            "source": query.get("authsource") or None,
             "mechanism": None if mechanism == "DEFAULT" else mechanism,
             **fields,
         }
+
+    async def attempt(self) -> Outcome:
+        """Ask the hosts, which DNS may have to tell first."""
+        if self.dsn.scheme not in self.SECURE or self.unix:
+            return await Account.attempt(self)
+        from gatekeeper.probes._mongodb_srv import seeds_of  # noqa: PLC0415 - loads what knows DNS
+
+        try:
+            places, replica_set, source = await seeds_of(self.dsn.places[0].host)
+        except MissError as miss:
+            return miss.outcome
+        found = replace(
+            self,
+            dsn=self.dsn._replace(places=places),
+            replica_set=self.replica_set or replica_set,
+            source=self.source or source,
+        )
+        return await Account.attempt(found)
 
     async def speak(self, dialog: Dialog, name: str) -> Outcome:
         """Ask what it is, and what it knows of its set."""
@@ -131,7 +156,7 @@ class Mongodb(Account):
         from gatekeeper.probes._mongodb_login import Login, log_in  # noqa: PLC0415 - loads the driver
 
         tls = (self.ca, self.cert, self.insecure) if self.wants_tls else None
-        login = Login(self.dsn.user, self.password(), self.source, self.mechanism, tls)
+        login = Login(self.dsn.user, self.password(), self.source or self.dsn.path or "admin", self.mechanism, tls)
         return await log_in(at, login, self.dsn.path, self.collection)
 
 

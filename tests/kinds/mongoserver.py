@@ -54,12 +54,13 @@ class MongoServer:
         talk = _Talk(self)
         while head := _exactly(client, 16):
             length, request, _, operation = struct.unpack("<iiii", head)
+            if operation not in (_OP_MSG, _OP_QUERY):
+                return
             data = _exactly(client, length - 16)
             if operation == _OP_MSG:
                 assert data[4] == 0
                 asked = bson.decode(data[5:])
             else:
-                assert operation == _OP_QUERY
                 asked = bson.decode(data[data.index(b"\0", 4) + 9 :])
             self.heard.append(asked)
             answer = talk.answered(asked)

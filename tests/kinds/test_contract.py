@@ -55,7 +55,9 @@ NAMED = {"dns": "dns://{name}", "unix": None, "file": None, "exec": None}
 
 # Its server is named by a kubeconfig, and is as bad as a whole API can be: tests/kube/test_client.py, test_informer.py.
 OF_AN_API = ("k8s",)
-CONTRACTED = [kind for kind in KINDS if kind not in OF_AN_API]
+# Its servers are found in DNS, and are then those of another name of it: tests/kinds/test_mongodb.py.
+BY_DNS = ("mongodb+srv",)
+CONTRACTED = [kind for kind in KINDS if kind not in (*OF_AN_API, *BY_DNS)]
 SERVED = [kind for kind in CONTRACTED if kind not in LOCAL]
 ATTEMPT = 0.2  # seconds that an attempt is given here
 PROMPTLY = 2.0  # seconds that nothing takes, however slow the machine

@@ -10,6 +10,7 @@ from typing import Any
 
 import bson
 import certificates
+import namespace
 import pytest
 from attempts import attempt, told
 from badness import descriptors, left_over, refusing, saying, serving
@@ -227,6 +228,63 @@ def test_over_tls(tmp_path: Path) -> None:
         assert told(f"mongodb://127.0.0.1:{port}", ca=ca, cert=cert) == ("waiting", "tls_failed")
 
 
+SRV = """
+import sys
+sys.path[:0] = {path!r}
+from attempts import attempt
+from badness import serving
+from mongoserver import MongoServer
+from nameserver import Nameserver
+
+PRIMARY = {{"isWritablePrimary": True, "setName": "rs0", "logicalSessionTimeoutMinutes": 30}}
+with serving(MongoServer(PRIMARY, users={{"app": "pw-9c1e"}})) as port:
+    zone = {{
+        ("_mongodb._tcp.db.shop.test.", "SRV"): [f"0 5 1 b.shop.test.", f"0 9 {{port}} a.shop.test."],
+        ("db.shop.test.", "TXT"): ['"authSource=admin&replicaSet=rs0"'],
+        ("a.shop.test.", "A"): ["127.0.0.1"],
+        ("b.shop.test.", "A"): ["127.0.0.1"],
+        ("_mongodb._tcp.other.shop.test.", "SRV"): [f"0 5 {{port}} a.shop.test."],
+        ("other.shop.test.", "TXT"): ['"replicaSet=rs1"'],
+        ("_mongodb._tcp.away.shop.test.", "SRV"): [f"0 5 {{port}} a.shop.test.", f"0 5 {{port}} a.else.test."],
+        ("_mongodb._tcp.none.shop.test.", "SRV"): ["0 0 0 ."],
+        ("_mongodb._tcp.bare.shop.test.", "SRV"): [f"0 5 {{port}} a.shop.test."],
+    }}
+    with Nameserver(zone, port=53):
+        for target in (
+            "app:pw-9c1e@db.shop.test/shop?tls=false",
+            "app:wrong@bare.shop.test/?tls=false&authSource=admin",
+            "db.shop.test/?tls=false&replicaSet=rs2",
+            "other.shop.test/?ssl=false",
+            "bare.shop.test/?tls=false",
+            "away.shop.test",
+            "none.shop.test",
+            "nosuch.test",
+            "db.shop.test",
+        ):
+            found = attempt("mongodb+srv://" + target, 10)
+            print(target.rpartition("@")[2], found.state, found.reason, found.gone)
+"""
+
+
+@pytest.mark.root
+@pytest.mark.needs("unshare", "ip")
+def test_the_hosts_of_a_name_are_found_in_dns() -> None:
+    """With their set and where the users are; none is followed out of the domain, and TLS is spoken unless declined."""
+    here = Path(__file__).parent
+    *found, over_tls = namespace.run(SRV.format(path=[str(here), str(here.parent)])).splitlines()
+    assert found == [
+        "db.shop.test/shop?tls=false ready ready False",
+        "bare.shop.test/?tls=false&authSource=admin failed forbidden False",
+        "db.shop.test/?tls=false&replicaSet=rs2 waiting unwanted_answer False",
+        "other.shop.test/?ssl=false waiting unwanted_answer False",
+        "bare.shop.test/?tls=false ready ready False",
+        "away.shop.test waiting unwanted_answer False",
+        "none.shop.test waiting no_data True",
+        "nosuch.test waiting unresolved True",
+    ]
+    assert over_tls in ("db.shop.test waiting closed False", "db.shop.test waiting reset False")
+
+
 def message(document: bytes, *, length: int = 0, answers: int = 1, operation: int = 2013, flags: int = 0) -> bytes:
     """Return an answer in the form of the protocol, or with one thing wrong in it."""
     return struct.pack("<iiiiIB", length or 21 + len(document), 5, answers, operation, flags, 0) + document
@@ -310,6 +368,16 @@ def test_bson_is_read_as_the_driver_writes_it() -> None:
             "mongodb://u:p@db/?authMechanism=MONGODB-X509",
             {},
             ("", "has a password, which MONGODB-X509 is without"),
+        ),
+        (
+            "mongodb+srv://a,b",
+            {},
+            ("", "takes one name and no port, for both are found in DNS: write mongodb+srv://NAME"),
+        ),
+        (
+            "mongodb+srv://a:1",
+            {},
+            ("", "takes one name and no port, for both are found in DNS: write mongodb+srv://NAME"),
         ),
         ("mongodb://db/?tls=perhaps", {}, ("", "'perhaps' is neither true nor false")),
         (
