@@ -246,7 +246,7 @@ def test_a_replica_without_its_master_is_starting(tmp_path: Path) -> None:
 
 def test_a_node_of_a_cluster_is_ready_with_its_cluster(tmp_path: Path) -> None:
     """PING alone would say so before."""
-    config = "cluster-enabled yes\n"
+    config = f"cluster-enabled yes\ncluster-port {free_port()}\n"
     with running(tmp_path, config=config) as server:
         assert server.say("PING") == "PONG\n"
         found = attempt(server.url)
