@@ -157,6 +157,10 @@ def test_annotations_touch_nothing_of_the_host() -> None:
         "postgres://db/app?SSLKEY=/x",
         "mysql://u@db/app?unix_socket=/run/mysqld.sock",
         "mysql://db?ssl-ca=/x",
+        "rediss://cache?ssl_ca_certs=/x",
+        "redis://cache?ssl_keyfile=/x",
+        "mongodb://db/app?tlsCertificateKeyFile=/x",
+        "mongodb+srv://db/app?tlscafile=/x",
     ):
         assert problems(dependencies=named) == [line], named
     assert problems(dependencies="postgres://u:p@db/app?sslmode=require\nmysql://u:p@db/app?charset=utf8") == []

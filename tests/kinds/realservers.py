@@ -76,7 +76,16 @@ def accepts(port: int) -> bool:
 def paused(process: "subprocess.Popen[bytes]") -> Iterator[None]:
     """Stop a server for the block: its port accepts, by its kernel, and nobody answers."""
     os.killpg(process.pid, signal.SIGSTOP)
+    until(lambda: _is_stopped(process.pid), "the server to stop, with all its threads")
     try:
         yield
     finally:
         os.killpg(process.pid, signal.SIGCONT)
+
+
+def _is_stopped(pid: int) -> bool:
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    try:
+        return all(thread.read_text().rpartition(")")[2].split()[0] in "Tt" for thread in threads)
+    except OSError:  # one has ended meanwhile
+        return False
