@@ -40,6 +40,7 @@ class Account(Server):
     DRIVER: ClassVar[str]  # the module
     EXTRA: ClassVar[str]  # of the package, by which it is installed
     LOOKS: ClassVar[tuple[str, ...]] = ()  # the options that only somebody who has logged in can see to
+    IN_ONE: ClassVar[bool] = False  # whether `speak` logs in as well, in the same conversation
 
     password_file: str | None = option(
         file_path, "file with the password, read at each attempt; without it and a password nobody logs in", local=True
@@ -68,7 +69,7 @@ class Account(Server):
         if self.login is not None:
             return self.login
         given = (self.dsn.password, self.password_file, *(getattr(self, key) for key in self.LOOKS))
-        return any(each not in (None, ()) for each in given)
+        return any(each not in (None, (), False) for each in given)
 
     def password(self) -> Secret | None:
         """Return the password as it is now; raises `MissError` where its file cannot be read."""
@@ -98,19 +99,20 @@ class Account(Server):
         return dialog
 
     async def log_in(self, at: At) -> Outcome:
-        """Log in, and look at what was asked for."""
+        """Log in, and look at what was asked for; not called where `speak` does it in one."""
         raise NotImplementedError
 
     async def attempt_at(self, place: Place, peer: Peer) -> Outcome:
         """Look whether the server is up at one address, and log in there."""
         outcome = await Server.attempt_at(self, place, peer)
-        if outcome.state is State.READY and self.logs_in:
-            return await self.log_in(At(peer.address[0], place.port, None, place.host))
-        return outcome
+        return await self._and_log_in(outcome, At(peer.address[0], place.port, None, place.host))
 
     async def attempt_at_file(self, path: str) -> Outcome:
         """Look whether the server is up over a socket file, and log in there."""
         outcome = await Server.attempt_at_file(self, path)
-        if outcome.state is State.READY and self.logs_in:
-            return await self.log_in(At(path, 0, path, "localhost"))
-        return outcome
+        return await self._and_log_in(outcome, At(path, 0, path, "localhost"))
+
+    async def _and_log_in(self, outcome: Outcome, at: At) -> Outcome:
+        if outcome.state is not State.READY or not self.logs_in or self.IN_ONE:
+            return outcome
+        return await self.log_in(at)

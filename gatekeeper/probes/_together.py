@@ -1,9 +1,11 @@
 """Tasks that live no longer than the attempt that started them. Knows nothing of what they do."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -44,3 +46,18 @@ async def _let_go(tasks: set["asyncio.Future[Any]"], discard: Callable[[Any], No
             except asyncio.CancelledError as cancelled:
                 steps += getattr(cancelled, "__notes__", [])
     return steps
+
+
+async def obeying(work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of other people's work, which ends with a cancellation even where it swallows one.
+
+    So does `asyncio.wait_for` in Python 3.11, when the cancellation comes together with the result.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task})
+        return task.result()
+    finally:
+        while not task.done():
+            task.cancel()
+            await asyncio.sleep(0)
