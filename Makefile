@@ -6,7 +6,7 @@ APT := $(shell [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo yes)
 # What the tests drive for real, installed where that is possible; elsewhere the tests that miss it say so. The third
 # and fourth line stand in for the image's bases, which come from no registry in a test.
 PACKAGES := podman runc crun conmon netavark aardvark-dns catatonit docker-compose iptables iproute2 systemd-container \
-	util-linux bind9 memcached postgresql pgbouncer mariadb-server-core mariadb-client-core redis-server etcd-server influxdb zookeeper tini dumb-init libsystemd0 golang-github-coreos-go-systemd-dev $(if $(shell command -v go),,golang-go) \
+	util-linux bind9 memcached postgresql pgbouncer mariadb-server-core mariadb-client-core redis-server etcd-server influxdb zookeeper rabbitmq-server python3-qpid-proton mosquitto nats-server tini dumb-init libsystemd0 golang-github-coreos-go-systemd-dev $(if $(shell command -v go),,golang-go) \
 	python3 python3-pip python3.11-minimal libpython3.11-stdlib ca-certificates netbase tzdata media-types \
 	libsqlite3-0 libnsl2 libtirpc3 s6 supervisor gcc libc6-dev binutils busybox-static musl patch
 BENCH_PACKAGES := wait-for-it postgresql redis-server mariadb-server-core gcc libc6-dev $(if $(shell command -v npm),,npm)

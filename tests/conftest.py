@@ -37,6 +37,8 @@ _TOGETHER = (
     "tests/kinds/test_mysql",
     "tests/kinds/test_passwords",
     "tests/kinds/test_postgres",
+    "tests/kinds/test_amqp",
+    "tests/kinds/test_mqtt",
 )
 
 

@@ -178,6 +178,9 @@ HOMES = {
     "pymysql": "probes._mysql_login",
     "redis": "probes._redis_login",
     "pymongo": "probes._mongodb_login",
+    "pika": "probes._amqp_login",
+    "paho": "probes._mqtt_login",
+    "nats": "probes._nats_login",
 }
 
 

@@ -47,6 +47,12 @@ KINDS: Mapping[str, str] = {
     "influxdb": "influxdb:Influxdb",
     "etcd": "etcd:Etcd",
     "zookeeper": "zookeeper:Zookeeper",
+    "amqp": "amqp:Amqp",
+    "amqps": "amqp:Amqp",
+    "rabbitmq": "amqp:Amqp",
+    "mqtt": "mqtt:Mqtt",
+    "mqtts": "mqtt:Mqtt",
+    "nats": "nats:Nats",
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PATIENCE = 60.0  # seconds that no server takes to start or to end, however slow the machine
+PATIENCE = 100.0  # seconds that no server takes to start or to end, however slow the machine
 
 
 def free_port(kind: int = socket.SOCK_STREAM) -> int:

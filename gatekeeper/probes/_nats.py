@@ -1,0 +1,42 @@
+"""What a client of NATS says and hears before it is let in (NATS Client Protocol: CONNECT, -ERR), and who logs in."""
+
+import json
+from typing import NamedTuple
+
+from gatekeeper.model import Outcome, Reason, failed, ready, waiting
+from gatekeeper.probes._dialog import Dialog
+from gatekeeper.values import Secret
+
+NAME = "gatekeeper"
+CONNECT = (
+    b"CONNECT " + json.dumps({"name": NAME, "lang": "python", "verbose": False, "pedantic": False}).encode() + b"\r\n"
+)
+_REFUSED = (b"authorization violation", b"authentication expired", b"authentication revoked")
+_FULL = b"connections exceeded"
+_TLS = b"tls required"
+
+
+class Login(NamedTuple):
+    """As whom to log in, and what must be there; ``place`` is the file of the credentials."""
+
+    user: str | None
+    password: Secret | None
+    token: Secret | None
+    creds: Secret | None
+    place: str
+    streams: tuple[str, ...]
+    jetstream: bool
+
+
+def outcome_of_error(line: bytes, dialog: Dialog, *, credentials: bool) -> Outcome:
+    """Return what an error of the server means; its text is not repeated."""
+    text, where = line.lower(), dialog.where
+    if any(each in text for each in _REFUSED):
+        if credentials:
+            return failed(Reason.FORBIDDEN, f"{where} (it refuses the credentials)")
+        return ready(where, reason=Reason.READY_AUTH_REQUIRED)
+    if _FULL in text:
+        return waiting(Reason.UNWANTED_ANSWER, f"{where} (it has as many connections as it takes)")
+    if _TLS in text:
+        return waiting(Reason.TLS_FAILED, f"{where} (it requires TLS)")
+    return waiting(Reason.UNWANTED_ANSWER, f"{where} (it says -ERR)")
