@@ -18,7 +18,7 @@ from gatekeeper.probes._local import contents, file_path
 from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._nats import CONNECT, Login, outcome_of_error
 from gatekeeper.probes._options import BadOptionsError, Options, option
-from gatekeeper.probes._server import Dsn
+from gatekeeper.probes._server import Dsn, read_dsn
 from gatekeeper.values import BadValueError, Secret, flag, quoted
 
 _MOST_LINES = 16  # before a PONG
@@ -55,13 +55,8 @@ class Nats(Account):
 
     @classmethod
     def parse(cls, target: str, options: Options) -> Self:
-        """Make the probe of a target; raises `BadOptionsError`.
-
-        Several servers may be given as clients list them, ``nats://a:4222,nats://b:4222``; who logs in stands at the
-        first.
-        """
-        joined = re.sub(r",\s*nats://([^@,/]*@)?", ",", target)
-        probe: Self = Account.parse.__func__(cls, joined, options)  # type: ignore[attr-defined]  # slots: no super() here
+        """Make the probe of a target; raises `BadOptionsError`."""
+        probe: Self = Account.parse.__func__(cls, target, options)  # type: ignore[attr-defined]  # slots: no super() here
         wrong = []
         if probe.creds and (probe.lone or probe.dsn.password or probe.password_file):
             wrong.append(("creds", "is another way to log in than a password or a token: leave one out"))
@@ -72,6 +67,15 @@ class Nats(Account):
         if wrong:
             raise BadOptionsError(*wrong)
         return probe
+
+    @classmethod
+    def dsn_of(cls, target: str, *, needs_host: bool) -> Dsn:
+        """Return the parts of a target; raises `BadValueError`.
+
+        Several servers may be given as clients list them, ``nats://a:4222,nats://b:4222``; who logs in stands at the
+        first.
+        """
+        return read_dsn(re.sub(r",\s*nats://([^@,/]*@)?", ",", target), cls.PORTS, needs_host=needs_host)
 
     @classmethod
     def of_dsn(cls, dsn: Dsn) -> Mapping[str, Any]:

@@ -224,7 +224,7 @@ def test_tls_is_spoken_as_the_scheme_or_the_query_says(rabbit: Rabbit) -> None:
     assert found(f"amqps://127.0.0.1:{rabbit.secure}?verify=verify_none") == AUTH
     assert found(f"amqps://app:{PASSWORD}@127.0.0.1:{rabbit.secure}/shop?cacertfile={ca}") == READY
     assert found(f"amqps://127.0.0.1:{rabbit.secure}", ca=ca, cert=cert, key=key, login="yes") == READY
-    assert found(f"amqps://127.0.0.1:{rabbit.port}", ca=ca) == ("failed", "wrong_protocol")
+    assert found(f"amqps://127.0.0.1:{rabbit.port}", ca=ca) == ("waiting", "wrong_protocol")
     outcome = attempt(f"amqp://127.0.0.1:{rabbit.secure}", 5)
     assert not isinstance(outcome, Outcome) or outcome.state is State.WAITING
 
