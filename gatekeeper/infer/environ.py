@@ -27,7 +27,7 @@ _HOST = re.compile(r"(?P<stem>.+)(?P<between>[_.-])(?P<host>HOST)", re.IGNORECAS
 _PORT = re.compile(r"(?P<stem>.+)(?P<between>[_.-])PORT", re.IGNORECASE)
 _JOINED = re.compile(r"(?P<stem>PG|POSTGRES|MYSQL|REDIS|MONGO|RABBITMQ)(?P<between>)(?P<host>HOST)")  # PGHOST, of libpq
 _API_SERVER = "KUBERNETES_"
-_HAS_WORDS = {"http", "https", "ws", "wss", "grpc", "grpcs", "ssh", "mail", "pg", "plaintext"}  # too common to name one
+_COMMON = re.compile(r"https?|wss?|grpcs?|ssh|mail|pg|plaintext")  # words that name no protocol: too common
 # What stands beside a protocol's server under its name, and speaks another.
 _BESIDE = {"exporter", "metrics", "ui", "admin", "dashboard", "management", "console", "connect", "rest", "registry"}
 # gRPC has no scheme of its own everywhere: OpenTelemetry and .NET write http:// for it.
@@ -187,7 +187,7 @@ def _of_value(stem: str, name: str, variables: tuple[str, ...], named: Named) ->
 def _hint(stem: str) -> str:
     """Return the last word of a variable's name that names a protocol."""
     words = re.split("[_.-]", stem.lower())
-    known = [word for word in words if word not in _HAS_WORDS and spoken(word)]
+    known = [word for word in words if not _COMMON.fullmatch(word) and spoken(word)]
     return "postgres" if stem == "PG" else known[-1] if known and not _BESIDE & set(words) else ""
 
 

@@ -53,6 +53,9 @@ KINDS: Mapping[str, str] = {
     "mqtt": "mqtt:Mqtt",
     "mqtts": "mqtt:Mqtt",
     "nats": "nats:Nats",
+    "grpc": "grpc:Grpc",
+    "grpcs": "grpc:Grpc",
+    "temporal": "temporal:Temporal",
 }
 
 

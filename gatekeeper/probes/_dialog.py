@@ -9,7 +9,7 @@ from typing import Self
 from gatekeeper.model import Outcome, Reason, State, waiting
 from gatekeeper.probes._connect import outcome_of
 from gatekeeper.probes._miss import MissError, during
-from gatekeeper.probes._stream import SocketStream
+from gatekeeper.probes._stream import SocketStream, Stream
 from gatekeeper.probes._tls import TlsStream, secured
 
 MOST = 64 * 1024  # bytes of one answer, where a protocol needs no more
@@ -33,6 +33,11 @@ class Dialog:
     def __exit__(self, *_: object) -> None:
         """Close the connection."""
         self.close()
+
+    @property
+    def stream(self) -> Stream:
+        """The stream itself, which stays the dialog's, for what reads all of a protocol by its own means."""
+        return self._stream
 
     @property
     def is_secure(self) -> bool:

@@ -1,4 +1,4 @@
-"""HTTP/2 over one stream (RFC 9113): one request, the head of its answer, and as much of the body as is asked for.
+"""HTTP/2 over one stream (RFC 9113): one request, the head of its answer, as much of the body as is wanted, trailers.
 
 The one home of h2, which knows the protocol and is loaded only where HTTP/2 is declared. Has the face of `Http1`.
 """
@@ -21,16 +21,21 @@ from gatekeeper.probes._stream import Fields, Manners, Stream
 _ID = 1  # the first stream of a client
 _SLICE = 512  # bytes that h2 is given at once: some fifty of the smallest frames
 _MOST_IDLE = 10_000  # events on end that bring the answer no further
+GOODBYE = bytes.fromhex("0000080700 00000000 00000000 00000000")  # GOAWAY, no error (6.8)
 
 
 class Http2:
-    """One exchange over a stream, which stays its owner's. Every failure is raised as `MissError`."""
+    """One exchange over a stream, which stays its owner's. Every failure is raised as `MissError`.
+
+    ``trailers`` are the fields behind the body, once `more` has come to its end.
+    """
 
     def __init__(self, stream: Stream, scheme: str) -> None:
         """Speak over a fresh stream; ``scheme`` is what the request says of itself."""
         self._stream = stream
         self._where = stream.where
         self._scheme = scheme
+        self.trailers: Fields = ()
         self._protocol = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self._events: deque[events.Event] = deque()
         self._heard = False
@@ -58,6 +63,8 @@ class Http2:
         """Return some more bytes of the body of the answer, or none at its end."""
         with during(f"reading the body from {self._where} ({self._read} bytes so far)"), self._telling():
             while not isinstance(event := await self._next(), events.StreamEnded):
+                if isinstance(event, events.TrailersReceived):
+                    self.trailers = _fields(event)
                 if isinstance(event, events.DataReceived):
                     self._protocol.acknowledge_received_data(event.flow_controlled_length, _ID)
                     await self._flush()
@@ -86,7 +93,7 @@ class Http2:
         while True:
             event = await self._next()
             if isinstance(event, events.ResponseReceived):
-                fields = tuple((bytes(name), bytes(value)) for name, value in event.headers or ())
+                fields = _fields(event)
                 status = dict(fields)[b":status"]
                 if not re.fullmatch(rb"[1-9][0-9]{2}", status):
                     message = "no status"
@@ -135,3 +142,7 @@ class Http2:
             raise MissError(waiting(Reason.UNWANTED_ANSWER, f"{self._where} (malformed answer)")) from None
         except OSError as error:
             raise MissError(outcome_of(error, self._where)) from None
+
+
+def _fields(event: events.ResponseReceived | events.TrailersReceived) -> Fields:
+    return tuple((bytes(name), bytes(value)) for name, value in event.headers or ())
