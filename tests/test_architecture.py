@@ -181,6 +181,7 @@ HOMES = {
     "pika": "probes._amqp_login",
     "paho": "probes._mqtt_login",
     "nats": "probes._nats_login",
+    "kafka": "probes._kafka_login",
 }
 
 

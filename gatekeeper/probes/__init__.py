@@ -55,6 +55,7 @@ KINDS: Mapping[str, str] = {
     "nats": "nats:Nats",
     "grpc": "grpc:Grpc",
     "grpcs": "grpc:Grpc",
+    "kafka": "kafka:KafkaCluster",
     "temporal": "temporal:Temporal",
 }
 
