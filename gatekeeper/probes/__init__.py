@@ -56,6 +56,8 @@ KINDS: Mapping[str, str] = {
     "grpc": "grpc:Grpc",
     "grpcs": "grpc:Grpc",
     "kafka": "kafka:KafkaCluster",
+    "ldap": "ldap:Directory",
+    "ldaps": "ldap:Directory",
     "temporal": "temporal:Temporal",
 }
 

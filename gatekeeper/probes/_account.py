@@ -37,7 +37,7 @@ class At(NamedTuple):
 class Account(Server):
     """A server that one can log in to."""
 
-    DRIVER: ClassVar[str]  # the module
+    DRIVER: ClassVar[str] = ""  # the module, where one is needed
     EXTRA: ClassVar[str]  # of the package, by which it is installed
     LOOKS: ClassVar[tuple[str, ...]] = ()  # the options that only somebody who has logged in can see to
     IN_ONE: ClassVar[bool] = False  # whether `speak` logs in as well, in the same conversation
@@ -56,7 +56,7 @@ class Account(Server):
             wrong += [(key, "needs login: leave out login=no") for key in cls.LOOKS if key in options]
         if probe.password_file and probe.dsn.password:
             wrong.append(("password_file", "is a second password: leave one out"))
-        if probe.logs_in and not find_spec(cls.DRIVER):
+        if probe.logs_in and cls.DRIVER and not find_spec(cls.DRIVER):
             how = f"pip install 'gatekeeper-agent[{cls.EXTRA}]'; login=no looks whether it is up without"
             wrong.append(("", f"logging in needs a driver: {how}"))
         if wrong:
