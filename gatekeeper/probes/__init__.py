@@ -58,6 +58,10 @@ KINDS: Mapping[str, str] = {
     "kafka": "kafka:KafkaCluster",
     "ldap": "ldap:Directory",
     "ldaps": "ldap:Directory",
+    "smtp": "smtp:MailServer",
+    "smtps": "smtp:MailServer",
+    "ssh": "ssh:Ssh",
+    "ntp": "ntp:Ntp",
     "temporal": "temporal:Temporal",
 }
 

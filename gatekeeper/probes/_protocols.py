@@ -59,6 +59,7 @@ def _all() -> Iterator[Protocol]:
     yield Protocol("ftp", 21, "", "ftps", 990)
     yield Protocol("ssh", 22, "sftp")
     yield Protocol("grpc", 0, "", "grpcs")
+    yield Protocol("ntp", 123)
     yield Protocol("temporal", 7233)
     yield Protocol("ws", 80, "", "wss", 443)
     yield Protocol("http", 80, "", "https", 443)

@@ -45,7 +45,7 @@ REACHED = {
     "dns": "dns://example.test server=127.0.0.1:{port} transport=tcp",
 }
 # What is attempted where there is no server at all.
-LOCAL = {"file": "file:///proc/self/nowhere", "exec": "exec:sleep 1000"}
+LOCAL = {"file": "file:///proc/self/nowhere", "exec": "exec:sleep 1000", "ntp": "ntp://127.0.0.1:9"}
 # To these a connection that is kept is all they want.
 CONTENT_WITH_A_CONNECTION = ("tcp", "unix", "service")
 # These ask one server about another thing.
