@@ -36,7 +36,7 @@ PG, MY, RE, AM, KA, MO, NA = map(kind, ("postgres", "mysql", "redis", "amqp", "k
         ("amqps://mq", [f"{kind('amqps')}://mq:5671"]),
         ("mongodb://u:p@a,b,c:27018/app?replicaSet=r", [f"{MO}://a:27017", f"{MO}://b:27017", f"{MO}://c:27018"]),
         ("nats://a:4222,nats://b:4222", [f"{NA}://a:4222", f"{NA}://b:4222"]),
-        ("PLAINTEXT://a:9092,SSL://b:9093", ["tcp://a:9092", "tcp://b:9093"]),
+        ("PLAINTEXT://a:9092,SSL://b:9093", [f"{KA}://a:9092", "tcp://b:9093"]),
         ("jdbc:postgresql://db/app?user=u&password=p", [f"{PG}://db:5432"]),
         ("jdbc:mysql:replication://a:1,b:2/app", [f"{MY}://a:1", f"{MY}://b:2"]),
         ("jdbc:sqlserver://db:1433;databaseName=app;password=p", [f"{kind('mssql')}://db:1433"]),

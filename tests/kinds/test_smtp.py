@@ -3,8 +3,10 @@
 import asyncio
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,23 +55,22 @@ class Exim(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exim]:
+def running() -> Iterator[Exim]:
     """Give an exim that serves one at a time."""
-    folder = tmp_path_factory.mktemp("exim")
-    for each in (folder, folder.parent, folder.parent.parent):
-        each.chmod(0o755)
-    issuer = authority(folder)
-    pair = leaf(folder, issuer, "localhost")
-    pair.key.chmod(0o644)
-    port, secure = free_port(), free_port()
-    conf = folder / "conf"
-    conf.write_text(SETTINGS.format(folder=folder, port=port, secure=secure, pair=pair, password=PASSWORD))
-    folder.chmod(0o777)
-    argv = ["exim4", "-bdf", "-C", conf]
-    log = folder / "exim-mainlog"
-    with started(argv, folder=folder, up=lambda: accepts(port)) as process:
-        until(lambda: log.exists() and "no MAIL" in log.read_text(), "the look whether it is up to be over")
-        yield Exim(process, port, secure, issuer, log)
+    # Not in pytest's own folder, which every run of pytest shuts to other users, and so to exim's.
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        issuer = authority(folder)
+        pair = leaf(folder, issuer, "localhost")
+        pair.key.chmod(0o644)
+        port, secure = free_port(), free_port()
+        conf = folder / "conf"
+        conf.write_text(SETTINGS.format(folder=folder, port=port, secure=secure, pair=pair, password=PASSWORD))
+        folder.chmod(0o777)
+        log = folder / "exim-mainlog"
+        with started(["exim4", "-bdf", "-C", conf], folder=folder, up=lambda: accepts(port)) as process:
+            until(lambda: log.exists() and "no MAIL" in log.read_text(), "the look whether it is up to be over")
+            yield Exim(process, port, secure, issuer, log)
 
 
 def attempt(target: str, seconds: float = 60.0, **options: str) -> Outcome | str:
@@ -150,8 +151,13 @@ def test_who_gives_a_password_is_logged_in(running: Exim, tmp_path: Path) -> Non
 @pytest.mark.needs("exim4")
 def test_a_server_that_is_full_is_starting(running: Exim) -> None:
     """It greets with 421."""
-    with socket.create_connection(("127.0.0.1", running.port)) as sock:
-        sock.recv(100)
+    with ExitStack() as stack:
+
+        def is_greeted() -> bool:  # once those of the tests before are gone
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", running.port)))
+            return sock.recv(100).startswith(b"220")
+
+        until(is_greeted, "a connection to be taken")
         found = attempt(f"smtp://127.0.0.1:{running.port}")
     assert told(found) == (State.WAITING, Reason.STARTING)
     assert "(it answers 421)" in str(found)
