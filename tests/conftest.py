@@ -34,11 +34,15 @@ _TOGETHER = (
     "tests/hook/test_ready",
     "tests/hook/test_sides",
     "tests/gate/test_fail",
+    "tests/kinds/test_kafka",
+    "tests/kinds/test_ldap",
     "tests/kinds/test_mysql",
     "tests/kinds/test_passwords",
     "tests/kinds/test_postgres",
     "tests/kinds/test_amqp",
     "tests/kinds/test_mqtt",
+    "tests/kinds/test_smtp",
+    "tests/kinds/test_ssh",
 )
 
 
