@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 from badness import saying, serving
 from certificates import Pair, authority, leaf
+from discretion import is_discreet
 from realservers import accepts, free_port, paused, started, until
 
 from gatekeeper.model import Outcome, Reason, State
@@ -175,6 +176,12 @@ def test_who_gives_a_password_is_logged_in(running: Slapd, tmp_path: Path) -> No
     found = attempt(f"ldap://{USER.replace('app', 'nobody')}:{PASSWORD}@{host}")
     assert told(found) == (State.WAITING, Reason.FORBIDDEN)
     assert "no such entry yet" in str(found)
+
+
+@pytest.mark.parametrize("password", [PASSWORD, "wr0ng-7f3a"])
+def test_a_password_stands_in_nothing_that_is_said(running: Slapd, password: str, tmp_path: Path) -> None:
+    """Be it the right one or not, whatever the command."""
+    is_discreet(f"ldap://{USER}:{password}@127.0.0.1:{running.port}", password, tmp_path)
 
 
 def test_a_directory_that_is_paused_is_not_ready(running: Slapd) -> None:

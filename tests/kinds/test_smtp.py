@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 from badness import Manners, saying, serving
 from certificates import Pair, authority, leaf
+from discretion import is_discreet
 from realservers import accepts, free_port, paused, started, until
 
 from gatekeeper.model import Outcome, Reason, State
@@ -31,7 +32,7 @@ tls_on_connect_ports = {secure}
 tls_certificate = {pair.cert}
 tls_privatekey = {pair.key}
 tls_advertise_hosts = *
-smtp_accept_max = 1
+smtp_accept_max = 20
 log_selector = +smtp_connection +smtp_protocol_error +smtp_syntax_error +smtp_no_mail
 
 begin authenticators
@@ -56,7 +57,7 @@ class Exim(NamedTuple):
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Exim]:
-    """Give an exim that serves one at a time."""
+    """Give an exim that serves twenty at a time."""
     # Not in pytest's own folder, which every run of pytest shuts to other users, and so to exim's.
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
@@ -95,14 +96,6 @@ def told(outcome: Outcome | str) -> tuple[State, Reason]:
     return outcome.state, outcome.reason
 
 
-def alone(target: str, **options: str) -> Outcome:
-    """Attempt until the server has no other client any more."""
-    found: list[Outcome | str] = []
-    until(lambda: found.append(attempt(target, **options)) or told(found[-1])[1] is not Reason.STARTING, "room")  # type: ignore[func-returns-value]
-    assert isinstance(found[-1], Outcome)
-    return found[-1]
-
-
 READY = (State.READY, Reason.READY)
 FORBIDDEN = (State.FAILED, Reason.FORBIDDEN)
 
@@ -112,7 +105,9 @@ FORBIDDEN = (State.FAILED, Reason.FORBIDDEN)
 def test_a_server_is_ready_once_it_takes_ehlo(running: Exim) -> None:
     """And is left with QUIT; in its log it is gatekeeper who came, without a mail."""
     before = len(running.log.read_text())
-    assert alone(f"smtp://127.0.0.1:{running.port}") == Outcome(State.READY, Reason.READY, f"127.0.0.1:{running.port}")
+    assert attempt(f"smtp://127.0.0.1:{running.port}") == Outcome(
+        State.READY, Reason.READY, f"127.0.0.1:{running.port}"
+    )
     until(lambda: "no MAIL" in running.log.read_text()[before:], "its log")
     assert "(gatekeeper) [127.0.0.1] closed by QUIT" in running.log.read_text()[before:]
     assert told(attempt(f"smtp://127.0.0.1:{free_port()}")) == (State.WAITING, Reason.REFUSED)
@@ -124,11 +119,11 @@ def test_tls_is_spoken_from_the_start_or_asked_for(running: Exim) -> None:
     """With the same verification."""
     ca = {"ca": str(running.issuer.cert)}
     secure, plain = f"smtps://localhost:{running.secure}", f"smtp://localhost:{running.port}"
-    assert told(alone(secure, **ca)) == READY
-    assert told(alone(secure)) == (State.WAITING, Reason.TLS_FAILED)
-    assert told(alone(plain, starttls="yes", **ca)) == READY
-    assert told(alone(plain, starttls="yes")) == (State.WAITING, Reason.TLS_FAILED)
-    assert told(alone(plain, **ca)) == (State.WAITING, Reason.WRONG_PROTOCOL)
+    assert told(attempt(secure, **ca)) == READY
+    assert told(attempt(secure)) == (State.WAITING, Reason.TLS_FAILED)
+    assert told(attempt(plain, starttls="yes", **ca)) == READY
+    assert told(attempt(plain, starttls="yes")) == (State.WAITING, Reason.TLS_FAILED)
+    assert told(attempt(plain, **ca)) == (State.WAITING, Reason.WRONG_PROTOCOL)
 
 
 @pytest.mark.root
@@ -137,14 +132,22 @@ def test_who_gives_a_password_is_logged_in(running: Exim, tmp_path: Path) -> Non
     """By PLAIN where that is offered, never in plain unless that is offered too."""
     given = {"starttls": "yes", "ca": str(running.issuer.cert)}
     host = f"localhost:{running.port}"
-    assert told(alone(f"smtp://app:{PASSWORD}@{host}", **given)) == READY
-    assert told(alone(f"smtp://app:other@{host}", **given)) == FORBIDDEN
+    assert told(attempt(f"smtp://app:{PASSWORD}@{host}", **given)) == READY
+    assert told(attempt(f"smtp://app:other@{host}", **given)) == FORBIDDEN
     (tmp_path / "password").write_text(f"{PASSWORD}\n")
-    assert told(alone(f"smtp://app@{host}", **given, password_file=str(tmp_path / "password"))) == READY
-    found = alone(f"smtp://app:{PASSWORD}@{host}")
+    assert told(attempt(f"smtp://app@{host}", **given, password_file=str(tmp_path / "password"))) == READY
+    found = attempt(f"smtp://app:{PASSWORD}@{host}")
     assert told(found) == (State.WAITING, Reason.UNWANTED_ANSWER)
-    assert "starttls=yes" in found.detail
-    assert told(alone(f"smtp://app:{PASSWORD}@{host}", login="no")) == READY
+    assert "starttls=yes" in str(found)
+    assert told(attempt(f"smtp://app:{PASSWORD}@{host}", login="no")) == READY
+
+
+@pytest.mark.root
+@pytest.mark.needs("exim4")
+@pytest.mark.parametrize("password", [PASSWORD, "wr0ng-7f3a"])
+def test_a_password_stands_in_nothing_that_is_said(running: Exim, password: str, tmp_path: Path) -> None:
+    """Be it the right one or not, whatever the command."""
+    is_discreet(f"smtp://app:{password}@127.0.0.1:{running.port} starttls=yes insecure=yes", password, tmp_path)
 
 
 @pytest.mark.root
@@ -153,11 +156,11 @@ def test_a_server_that_is_full_is_starting(running: Exim) -> None:
     """It greets with 421."""
     with ExitStack() as stack:
 
-        def is_greeted() -> bool:  # once those of the tests before are gone
+        def is_full() -> bool:
             sock = stack.enter_context(socket.create_connection(("127.0.0.1", running.port)))
-            return sock.recv(100).startswith(b"220")
+            return sock.recv(100).startswith(b"421")
 
-        until(is_greeted, "a connection to be taken")
+        until(is_full, "a connection to be refused")
         found = attempt(f"smtp://127.0.0.1:{running.port}")
     assert told(found) == (State.WAITING, Reason.STARTING)
     assert "(it answers 421)" in str(found)
