@@ -14,6 +14,8 @@ from gatekeeper.probes._protocols import Spoken
 _ANY_ANSWER = ("status", "100-499")
 # No password is taken from a variable; without one, a Redis that has one tells at most that it is there.
 _NO_LOGIN = ("login", "no")
+_ANY_ANSWER = "100-499"
+_WEB_KINDS = ("http", "https")
 _LISTENS = re.compile(r"0\.0\.0\.0|\[?::\]?|\*|")
 _LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = rf"\[[0-9A-Fa-f:.]+\]|{_LABEL}(\.{_LABEL})*\.?"
@@ -45,7 +47,7 @@ def places(texts: list[str], speaks: Spoken | None, word: str = "", port: str = 
     targets = []
     kind = speaks.kind if speaks and speaks.kind else "tcp"
     usual = speaks.port if speaks else None
-    assumed = False
+    assumed = over_tls = False
     for text in texts:
         host, own = _host(text)
         number = own or port or (str(usual) if usual else "")
@@ -56,12 +58,16 @@ def places(texts: list[str], speaks: Spoken | None, word: str = "", port: str = 
             message = "has a port that is none"
             raise NothingNamedError(message)
         assumed = assumed or not (own or port)
-        targets.append(f"{kind}://{host}:{number}")
+        secure = speaks is not None and kind not in _WEB_KINDS and int(number) == speaks.secure_port
+        over_tls = over_tls or secure
+        targets.append(f"{'tcp' if secure else kind}://{host}:{number}")
     notes = [f"{kind}, there being no kind for {word}"] if speaks and not speaks.kind and word else []
+    notes += [f"tcp, because {word} over TLS may be spoken there"] if over_tls and kind != "tcp" else []
     notes += [f"the usual port {usual}"] if assumed else []
     options = (_ANY_ANSWER,) if kind in ("http", "https") else ()
     if speaks and speaks.kind and speaks.protocol == "redis":
         options = (_NO_LOGIN,)
+    options = (("status", _ANY_ANSWER),) if kind in _WEB_KINDS else ()
     return Named(tuple(dict.fromkeys(targets)), options, ", ".join(notes))
 
 

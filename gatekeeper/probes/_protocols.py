@@ -25,11 +25,15 @@ class Protocol(NamedTuple):
 
 
 class Spoken(NamedTuple):
-    """What a scheme means: the kind that probes it (None if there is none yet), the port (None if unknown), whose."""
+    """What a scheme means: the kind that probes it (None if there is none yet), the port (None if unknown), whose.
+
+    ``secure_port`` is the one at which TLS is spoken, which the scheme itself does not mean.
+    """
 
     kind: str | None
     port: int | None
     protocol: str = ""
+    secure_port: int | None = None
 
 
 def _all() -> Iterator[Protocol]:
@@ -79,5 +83,5 @@ def spoken(scheme: str) -> Spoken | None:
             # other names its own comes first, whatever else it is called in the table.
             tried = (scheme,) if secure else tuple(each for each in protocol.names if each not in others)
             kind = next((each for each in tried if each in KINDS), None)
-            return Spoken(kind, port, protocol.name)
+            return Spoken(kind, port, protocol.name, None if secure else protocol.secure_port)
     return None

@@ -131,6 +131,16 @@ def test_what_was_taken_for_it_is_said() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "hint", "port"), [("h", "smtp", "465"), ("h:465", "mail", ""), ("ldap://h:636", "", "")]
+)
+def test_a_server_at_the_port_for_tls_is_only_reached(value: str, hint: str, port: str) -> None:
+    """Its protocol in plain would wait there for good, and nobody has said whom to trust."""
+    named = read_value(value, hint, port)
+    assert named.targets[0].startswith("tcp://h:")
+    assert named.note.endswith("over TLS may be spoken there")
+
+
+@pytest.mark.parametrize(
     ("value", "why"),
     [
         ("", "is empty"),
