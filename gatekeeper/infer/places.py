@@ -14,7 +14,6 @@ from gatekeeper.probes._protocols import Spoken
 _ANY_ANSWER = ("status", "100-499")
 # No password is taken from a variable; without one, a Redis that has one tells at most that it is there.
 _NO_LOGIN = ("login", "no")
-_ANY_ANSWER = "100-499"
 _WEB_KINDS = ("http", "https")
 _LISTENS = re.compile(r"0\.0\.0\.0|\[?::\]?|\*|")
 _LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -64,10 +63,9 @@ def places(texts: list[str], speaks: Spoken | None, word: str = "", port: str = 
     notes = [f"{kind}, there being no kind for {word}"] if speaks and not speaks.kind and word else []
     notes += [f"tcp, because {word} over TLS may be spoken there"] if over_tls and kind != "tcp" else []
     notes += [f"the usual port {usual}"] if assumed else []
-    options = (_ANY_ANSWER,) if kind in ("http", "https") else ()
+    options = (_ANY_ANSWER,) if kind in _WEB_KINDS else ()
     if speaks and speaks.kind and speaks.protocol == "redis":
         options = (_NO_LOGIN,)
-    options = (("status", _ANY_ANSWER),) if kind in _WEB_KINDS else ()
     return Named(tuple(dict.fromkeys(targets)), options, ", ".join(notes))
 
 
