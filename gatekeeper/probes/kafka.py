@@ -116,8 +116,8 @@ class KafkaCluster(Account):
         from gatekeeper.probes._kafka_login import authenticated  # noqa: PLC0415 - the driver is for who logs in
 
         error = await authenticated(talk, self.mechanism, self.dsn.user or "", password.value)
-        if error == _AUTHENTICATION_FAILED:
-            return failed(Reason.FORBIDDEN, where)
+        if error == _AUTHENTICATION_FAILED:  # at once: further tries may lock the account
+            return failed(Reason.FORBIDDEN, f"{where} (user or password is refused)")._replace(certain=True)
         return waiting(Reason.UNWANTED_ANSWER, f"{where} (Kafka's error {error})") if error else None
 
     async def _judged(self, cluster: Cluster, where: str) -> Outcome:

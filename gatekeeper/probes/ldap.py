@@ -25,6 +25,8 @@ _NEVER = (
 )
 _HIDDEN = (*_NEVER, _ldap.UNWILLING, _ldap.NO_SUCH_OBJECT)  # of the root DSE, which is always there
 
+_PAUSE = 10.0  # seconds between logins that may be refused for either reason
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory(Account):
@@ -109,10 +111,13 @@ class Directory(Account):
         if code == _ldap.SUCCESS:
             return None
         if code == _ldap.INVALID_CREDENTIALS:
-            # Said of an entry that is not there as well (RFC 4511, A.2), which may be on its way into the directory.
-            if (await talk.look_for(user)).entry:
-                return failed(Reason.FORBIDDEN, where)
-            return waiting(Reason.FORBIDDEN, f"{where} (a wrong password, or no such entry yet)")
+            # Said of an entry that is not there as well (RFC 4511, A.2), which may be on its way into the directory. A
+            # directory that does not tell which it is gets no second try, which may lock the account.
+            code, entry = await talk.look_for(user)
+            if code == _ldap.NO_SUCH_OBJECT and not entry:
+                why = f"{where} (the password is wrong, or the entry not there yet)"
+                return waiting(Reason.FORBIDDEN, why, retry_after=_PAUSE)
+            return failed(Reason.FORBIDDEN, f"{where} (user or password is refused)")._replace(certain=True)
         if code in _NEVER:
             return _forbidden(code, where)
         return _not_ready(code, where)

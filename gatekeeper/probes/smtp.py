@@ -111,7 +111,8 @@ class MailServer(Account):
             return ready(dialog.where)
         if code in _TRANSIENT:
             return waiting(Reason.STARTING, f"{dialog.where} (it answers {code})")
-        return failed(Reason.FORBIDDEN, f"{dialog.where} (it answers {code})")
+        # At once: further tries may lock the account.
+        return failed(Reason.FORBIDDEN, f"{dialog.where} (user or password is refused: {code})")._replace(certain=True)
 
 
 async def _hello(dialog: Dialog) -> Reply:

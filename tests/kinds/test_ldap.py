@@ -175,7 +175,9 @@ def test_who_gives_a_password_is_logged_in(running: Slapd, tmp_path: Path) -> No
     assert told(attempt(f"ldap://{host}", **given)) == (State.WAITING, Reason.NOT_FOUND)
     found = attempt(f"ldap://{USER.replace('app', 'nobody')}:{PASSWORD}@{host}")
     assert told(found) == (State.WAITING, Reason.FORBIDDEN)
-    assert "no such entry yet" in str(found)
+    assert isinstance(found, Outcome)
+    assert "the entry not there yet" in found.detail
+    assert found.retry_after == 10
 
 
 @pytest.mark.parametrize("password", [PASSWORD, "wr0ng-7f3a"])
@@ -241,6 +243,24 @@ def test_only_a_result_counts(answer: str, reason: Reason) -> None:
     """Busy and unavailable are not yet; what is cut, or answers another question, is none."""
     with serving(saying(bytes.fromhex(answer) * 101)) as port:
         assert told(attempt(f"ldap://127.0.0.1:{port}"))[1] is reason
+
+
+@pytest.mark.parametrize(
+    ("code", "entry", "certain"), [(1, b"", True), (50, b"", True), (32, b"", False), (0, b"", True), (0, b"d", True)]
+)
+def test_a_refused_login_is_tried_again_only_where_the_entry_may_come(code: int, entry: bytes, certain: bool) -> None:  # noqa: FBT001 - a column of the table
+    """A directory that does not show its entries (Active Directory says 1) may lock the account."""
+
+    def message(number: int, kind: int, content: str) -> bytes:
+        body = bytes([2, 1, number, kind, len(content) // 2]) + bytes.fromhex(content)
+        return bytes([0x30, len(body)]) + body
+
+    said = message(1, 0x65, "0a010004000400") + message(2, 0x61, "0a013104000400")
+    said += message(3, 0x64, "04003000") if entry else b""
+    with serving(saying(said + message(3, 0x65, f"0a01{code:02x}04000400"))) as port:
+        found = attempt(f"ldap://{USER}:{PASSWORD}@127.0.0.1:{port}")
+    assert isinstance(found, Outcome)
+    assert (found.reason, found.certain, found.state is State.FAILED) == (Reason.FORBIDDEN, certain, certain)
 
 
 @pytest.mark.parametrize("banner", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
