@@ -9,10 +9,10 @@ PACKAGES := podman runc crun conmon netavark aardvark-dns catatonit docker-compo
 	util-linux bind9 memcached postgresql pgbouncer mariadb-server-core mariadb-client-core redis-server etcd-server influxdb zookeeper rabbitmq-server python3-qpid-proton mosquitto nats-server tini dumb-init libsystemd0 golang-github-coreos-go-systemd-dev $(if $(shell command -v go),,golang-go) \
 	python3 python3-pip python3.11-minimal libpython3.11-stdlib ca-certificates netbase tzdata media-types \
 	libsqlite3-0 libnsl2 libtirpc3 s6 supervisor gcc libc6-dev binutils busybox-static musl patch
-PACKAGES += maven openssh-server slapd
-# These two put out another mail server, or whatever keeps the time of a machine that somebody works at.
+PACKAGES += maven
+# What would put out another mail server or keeper of the time, or open a door into the machine that somebody works at.
 PACKAGES += $(if $(if $(CI),,$(wildcard /usr/sbin/sendmail)),,exim4-daemon-light) \
-	$(if $(if $(CI),,$(wildcard /run/systemd/system)),,chrony)
+	$(if $(if $(CI),,$(wildcard /run/systemd/system)),,chrony openssh-server slapd)
 BENCH_PACKAGES := wait-for-it postgresql redis-server mariadb-server-core gcc libc6-dev $(if $(shell command -v npm),,npm)
 # What the labels of an image say of its sources: their commit, and its time unless SOURCE_DATE_EPOCH says another. The
 # two dates are those of Linux and of macOS.
