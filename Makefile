@@ -6,10 +6,12 @@ APT := $(shell [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo yes)
 # What the tests drive for real, installed where that is possible; elsewhere the tests that miss it say so. The third
 # and fourth line stand in for the image's bases, which come from no registry in a test.
 PACKAGES := podman runc crun conmon netavark aardvark-dns catatonit docker-compose iptables iproute2 systemd-container \
-	util-linux bind9 memcached postgresql pgbouncer mariadb-server-core mariadb-client-core redis-server etcd-server influxdb zookeeper rabbitmq-server python3-qpid-proton mosquitto nats-server tini dumb-init libsystemd0 golang-github-coreos-go-systemd-dev $(if $(shell command -v go),,golang-go) \
+	util-linux bind9 tini dumb-init libsystemd0 golang-github-coreos-go-systemd-dev $(if $(shell command -v go),,golang-go) \
 	python3 python3-pip python3.11-minimal libpython3.11-stdlib ca-certificates netbase tzdata media-types \
 	libsqlite3-0 libnsl2 libtirpc3 s6 supervisor gcc libc6-dev binutils busybox-static musl patch
-PACKAGES += maven
+# The servers whose protocols are spoken; Maven fetches Kafka.
+PACKAGES += etcd-server influxdb mariadb-client-core mariadb-server-core maven memcached mosquitto nats-server pgbouncer \
+	postgresql python3-qpid-proton rabbitmq-server redis-server zookeeper
 # What would put out another mail server or keeper of the time, or open a door into the machine that somebody works at.
 PACKAGES += $(if $(if $(CI),,$(wildcard /usr/sbin/sendmail)),,exim4-daemon-light) \
 	$(if $(if $(CI),,$(wildcard /run/systemd/system)),,chrony openssh-server slapd)

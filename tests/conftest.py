@@ -29,20 +29,20 @@ def pytest_collection(session: pytest.Session) -> None:
 
 # Where the tests are shared out to several processes, those that share what is dear to make stay in one.
 _TOGETHER = (
-    "tests/shipping/",
-    "tests/hook/test_ru",
-    "tests/hook/test_ready",
-    "tests/hook/test_sides",
     "tests/gate/test_fail",
+    "tests/hook/test_ready",
+    "tests/hook/test_ru",
+    "tests/hook/test_sides",
+    "tests/kinds/test_amqp",
     "tests/kinds/test_kafka",
     "tests/kinds/test_ldap",
+    "tests/kinds/test_mqtt",
     "tests/kinds/test_mysql",
     "tests/kinds/test_passwords",
     "tests/kinds/test_postgres",
-    "tests/kinds/test_amqp",
-    "tests/kinds/test_mqtt",
     "tests/kinds/test_smtp",
     "tests/kinds/test_ssh",
+    "tests/shipping/",
 )
 
 

@@ -57,7 +57,11 @@ NAMED = {"dns": "dns://{name}", "unix": None, "file": None, "exec": None}
 OF_AN_API = ("k8s",)
 # Its servers are found in DNS, and are then those of another name of it: tests/kinds/test_mongodb.py.
 BY_DNS = ("mongodb+srv",)
-CONTRACTED = [kind for kind in KINDS if kind not in (*OF_AN_API, *BY_DNS)]
+# Other names of the same kind are the same code; those over TLS are not.
+_FIRST = {
+    (made, kind == "https" or kind in getattr(load(kind), "SECURE", ())): kind for kind, made in reversed(KINDS.items())
+}.values()
+CONTRACTED = [kind for kind in KINDS if kind in _FIRST and kind not in (*OF_AN_API, *BY_DNS)]
 SERVED = [kind for kind in CONTRACTED if kind not in LOCAL]
 ATTEMPT = 0.2  # seconds that an attempt is given here
 PROMPTLY = 2.0  # seconds that nothing takes, however slow the machine
