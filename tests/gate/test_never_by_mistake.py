@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from program import GATEKEEPER, PATIENCE, listening, refusing, run, running
 
-UNTIL_PAST = 0.3  # seconds: any linger is over by then
+LINGER, UNTIL_PAST = "500ms", 0.6  # long enough to stop the process before it is over, and until it is
 
 # A file system that hangs, for who looks at the file: the call never returns, whatever signal comes.
 HANGING = """
@@ -51,8 +51,11 @@ def server(kind: str, folder: Path) -> Iterator[tuple[socket.socket, str]]:
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_a_hang_up_is_seen_by_who_had_no_processor_meanwhile(kind: str, reset: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a parameter of the test
     """Where the process stood still until the linger was over, the hang-up that came in the meantime counts."""
-    with server(kind, tmp_path) as (sock, target), running("wait", "--timeout=0", target) as process:
-        for _ in range(4):
+    with (
+        server(kind, tmp_path) as (sock, target),
+        running("wait", "--timeout=0", f"{target} linger={LINGER}") as process,
+    ):
+        for _ in range(3):
             connection, _ = sock.accept()  # the last one comes only where the gate stayed shut
             stopped(process.pid)
             if reset and kind == "tcp":
