@@ -1,14 +1,16 @@
 # docker build --file images/distroless.Dockerfile --tag gatekeeper:distroless .
+# With the drivers of servers that are logged in to: --build-arg EXTRAS=postgres,redis
 # Both stages must have the same minor version of Python, because one compiles what the other runs.
 
 ARG PYTHON_IMAGE=docker.io/library/python:3.11-bookworm
 ARG BASE_IMAGE=gcr.io/distroless/python3-debian12:latest
 
 FROM ${PYTHON_IMAGE} AS build
+ARG EXTRAS=
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY gatekeeper gatekeeper
-RUN pip install --no-cache-dir --no-compile --target /out/usr/local/lib/python3.11/dist-packages . \
+RUN pip install --no-cache-dir --no-compile --target /out/usr/local/lib/python3.11/dist-packages ".${EXTRAS:+[$EXTRAS]}" \
     && rm -r /out/usr/local/lib/python3.11/dist-packages/bin
 COPY images/gatekeeper /out/usr/local/bin/gatekeeper
 

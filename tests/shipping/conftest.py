@@ -92,7 +92,8 @@ def from_wheels(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Return the options with which a build without a network finds what it would find in the package index."""
     folder = tmp_path_factory.mktemp("wheels")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+    drivers = project["project"]["optional-dependencies"]["redis"]
+    wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"], *drivers]
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     only = ["--only-binary=:all:", "--python-version=3.11", "--implementation=cp"]
     subprocess.run([*pip, "download", *only, "--dest", folder, *wanted], check=True, timeout=100)
@@ -114,6 +115,14 @@ def distroless(podman: Podman, from_wheels: list[str]) -> str:
     """Return the variant on Debian's Python."""
     name = f"{GATEKEEPER}-distroless"
     podman("build", *from_wheels, "--file", ROOT / "images/distroless.Dockerfile", "--tag", name, ROOT, seconds=200)
+    return name
+
+
+@pytest.fixture(scope="session")
+def with_drivers(podman: Podman, from_wheels: list[str]) -> str:
+    """Return the same with the driver of an extra."""
+    name, file = f"{GATEKEEPER}-redis", ROOT / "images/distroless.Dockerfile"
+    podman("build", *from_wheels, "--build-arg=EXTRAS=redis", "--file", file, "--tag", name, ROOT, seconds=200)
     return name
 
 

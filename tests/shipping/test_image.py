@@ -150,6 +150,16 @@ def test_only_gatekeeper_is_added_to_the_base(podman: Podman, distroless: str) -
     assert "run this in gatekeeper's default image" in done.stderr
 
 
+def test_a_variant_may_hold_the_drivers_of_logins(podman: Podman, distroless: str, with_drivers: str) -> None:
+    """Where a password is to be tried, the default images say what they lack, and one with the extra has it."""
+    target = "redis://:secret@127.0.0.1:1/0"
+    lacks = podman("run", "--rm", *HARDENED, distroless, "check", target, check=False)
+    assert lacks.returncode == 2
+    assert "gatekeeper-agent[redis]" in lacks.stderr
+    assert "secret" not in lacks.stderr
+    assert podman("run", "--rm", *HARDENED, with_drivers, "check", target, check=False).returncode == 1
+
+
 def test_the_debug_variant_has_a_shell(podman: Podman, debug: str) -> None:
     """It waits as the default image does, and has a shell beside it."""
     assert podman("run", "--rm", *HARDENED, debug, "wait", "file:///", "--", "sh", "-c", "echo here").stdout == "here\n"
