@@ -10,7 +10,7 @@ from gatekeeper.declaration import BadDeclarationError, Declaration, Given, Prob
 from gatekeeper.model import Alternative, Dependency, GateOptions, Inference, Plan, Setting
 from gatekeeper.options import COMMON, GATE
 from gatekeeper.order import check_order
-from gatekeeper.probes import KINDS, load
+from gatekeeper.probes import KINDS, as_kind, load
 from gatekeeper.probes._options import BadOptionsError, options_of
 from gatekeeper.values import BadValueError, Option, nearest, safe_target
 
@@ -132,7 +132,7 @@ def _meant_by_kind(text: Declaration) -> frozenset[str]:
     """Return the options that would be the dependency's, but for its one target, whose kind gives them a meaning."""
     if len(text.targets) != 1 or not any(given.key == "need" for given in text.options):
         return frozenset()
-    kind = text.targets[0].url.partition(":")[0].lower()
+    kind = as_kind(text.targets[0].url).partition(":")[0].lower()
     return frozenset(options_of(load(kind)) if kind in KINDS else ()) & COMMON.keys()
 
 
@@ -180,7 +180,8 @@ def _alternative(
     target: Target, shared: tuple[Given, ...], gate: Mapping[str, Setting], problems: list[Problem]
 ) -> tuple[Alternative, tuple[Setting, ...]] | None:
     """Return the probe of one target, with its own options as settings, or None where there were problems."""
-    kind = target.url.partition(":")[0].lower()
+    url = as_kind(target.url)
+    kind = url.partition(":")[0].lower()
     if kind not in KINDS:
         hint = nearest(kind, KINDS) or _known(KINDS)
         problems.append(Problem(target.place, f"unknown kind {kind}{hint}"))
@@ -193,14 +194,14 @@ def _alternative(
     problems.extend(_unknown_option(kind, each, known) for each in unknown)
     try:
         usable = {key: each.values for key, each in given.items() if key in known}
-        probe = maker.parse(target.url, usable)
+        probe = maker.parse(url, usable)
     except BadOptionsError as error:
         for key, message in error.wrong:
             place = given[key].place if key in given else target.place
             problems.append(Problem(place, message if key in given or not key else f"{key}: {message}"))
         return None
     settings = tuple(Setting(key, _text(known[key], given[key]), given[key].place) for key in usable)
-    return None if unknown else (Alternative(kind, safe_target(target.url), probe, target.place), settings)
+    return None if unknown else (Alternative(kind, safe_target(url), probe, target.place), settings)
 
 
 def _unknown_option(kind: str, given: Given, known: Iterable[str]) -> Problem:

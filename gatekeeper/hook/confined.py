@@ -7,7 +7,7 @@ network are what it could make itself; commands, files and socket files would be
 from collections.abc import Iterator, Mapping
 
 from gatekeeper.declaration import Declaration, Problem, Source, Target
-from gatekeeper.probes import KINDS, load
+from gatekeeper.probes import KINDS, as_kind, load
 from gatekeeper.probes._options import options_of
 
 TRUST = "--trust-annotations"
@@ -31,9 +31,10 @@ def confined(source: Source, problems: list[Problem]) -> Source:
 
 def _beyond(declaration: Declaration) -> Iterator[Problem]:
     for target in declaration.targets:
-        kind = target.url.partition(":")[0].lower()
+        url = as_kind(target.url)
+        kind = url.partition(":")[0].lower()
         if kind in KINDS:  # what is none is told of by the plan
-            yield from _of_kind(kind, target, declaration)
+            yield from _of_kind(kind, target._replace(url=url), declaration)
 
 
 def _of_kind(kind: str, target: Target, declaration: Declaration) -> Iterator[Problem]:

@@ -65,6 +65,21 @@ KINDS: Mapping[str, str] = {
     "temporal": "temporal:Temporal",
 }
 
+# Names of a database that its kind does not have, from the URLs of Rails and Django; SQLAlchemy adds +DRIVER to any.
+_DIALECTS: Mapping[str, str] = {
+    **{name: name for name in ("postgres", "postgresql", "mysql", "mariadb")},
+    "postgis": "postgres",
+    "mysql2": "mysql",
+    "trilogy": "mysql",
+}
+
+
+def as_kind(target: str) -> str:
+    """Return a target under the name of its kind: a SQL database's may be that of an application's driver for it."""
+    scheme, colon, rest = target.partition(":")
+    dialect = _DIALECTS.get(scheme.lower().partition("+")[0])
+    return f"{dialect}{colon}{rest}" if dialect and scheme.lower() not in KINDS else target
+
 
 def load(kind: str) -> Any:  # noqa: ANN401 - the class of a kind: what its `parse` returns is a model.Probe
     """Return the class of a kind, loading its file (and what that needs) only now."""

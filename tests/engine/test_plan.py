@@ -547,3 +547,21 @@ def test_no_secret_is_ever_shown(line: str) -> None:
     assert SECRET not in everything([], {"GATEKEEPER_DEPENDENCIES": line})
     assert SECRET not in everything([line.replace(SECRET, "${TOKEN}")], {"TOKEN": SECRET})
     assert SECRET not in everything([line, line], {})
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "shown"),
+    [
+        ("postgresql+psycopg2://u:s3cret@db/app", "postgresql", "postgresql://***@db/app"),
+        ("postgresql+asyncpg://u@db/app", "postgresql", "postgresql://***@db/app"),
+        ("mysql+pymysql://u@db/app", "mysql", "mysql://***@db/app"),
+        ("mariadb+mariadbconnector://u@db/app", "mariadb", "mariadb://***@db/app"),
+        ("MySQL2://u@db/app", "mysql", "mysql://***@db/app"),
+        ("postgis://u@db/app", "postgres", "postgres://***@db/app"),
+        ("mongodb+srv://db.shop.test", "mongodb+srv", "mongodb+srv://db.shop.test"),
+    ],
+)
+def test_an_applications_name_for_its_database_is_understood(target: str, kind: str, shown: str) -> None:
+    """Its URL names a driver as well, which is not what is waited for."""
+    (alternative,) = only(f"x={target} login=no").alternatives
+    assert (alternative.kind, alternative.target) == (kind, shown)

@@ -152,6 +152,7 @@ def test_annotations_touch_nothing_of_the_host() -> None:
     assert problems(dependencies="service://db via=dns") == []
     for named in (
         "postgres:///app?host=/run/postgresql",
+        "postgresql+psycopg2:///app?host=/run/postgresql",
         "postgres://u@%2Frun%2Fpostgresql/app",
         "postgres://db/app?sslmode=verify-full&sslrootcert=/x",
         "postgres://db/app?SSLKEY=/x",
