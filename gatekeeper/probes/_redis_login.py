@@ -3,10 +3,12 @@
 Of the driver's errors only class and code go on: their text may hold an address or what was sent.
 """
 
+import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from redis._parsers import _AsyncRESP2Parser
 from redis.asyncio import Connection
 from redis.exceptions import (
     AskError,
@@ -24,6 +26,10 @@ from gatekeeper.probes._dialog import MOST, Dialog
 from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._resp import Ask, RefusedError, code_of
 from gatekeeper.values import Secret
+
+# How answers begin that ours have: none is a list. What the driver makes of others is its own exceptions, and Python's.
+_BEGINNING = re.compile(rb"[+-].*|:-?[0-9]{1,19}|\$(-1|[0-9]{1,5})", re.DOTALL)
+_NOT_OK = "Invalid Username or Password"  # the driver's own text, for what is neither yes nor an error
 
 _CODES: tuple[tuple[type[RedisError], str], ...] = (
     (NoPermissionError, "NOPERM"),
@@ -55,7 +61,12 @@ async def logged_in(dialog: Dialog, user: str | None, password: Secret | None) -
         raise MissError(dialog.wrong())
 
     try:
-        await connection.connect()  # type: ignore[no-untyped-call]
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+        except AuthenticationError as error:
+            if str(error) == _NOT_OK:
+                raise MissError(dialog.wrong()) from None
+            raise
         with suppress(RefusedError):  # who may not give itself a name has none
             await ask(b"CLIENT", b"SETNAME", b"gatekeeper")
         yield ask
@@ -77,6 +88,7 @@ class _Over(Connection):
             socket_timeout=None,  # the pace holds the clock
             socket_connect_timeout=None,
             protocol=2,
+            parser_class=_AsyncRESP2Parser,  # not hiredis, where that is installed: it reads on without a limit
         )
         # It would say which library it is, which a server before 7.2 refuses, and one may not be allowed to.
         self.driver_info = self.lib_name = self.lib_version = None
@@ -101,11 +113,11 @@ class _Reader:
     def at_eof(self) -> bool:
         return False
 
-    async def read(self, most: int) -> bytes:
-        return await self._dialog.exactly(min(len(await self._dialog.some()), most))
-
     async def readline(self) -> bytes:
-        return await self._dialog.until(b"\r\n")
+        line = await self._dialog.until(b"\r\n")
+        if not _BEGINNING.fullmatch(line[:-2]):
+            raise MissError(self._dialog.wrong())
+        return line
 
     async def readexactly(self, count: int) -> bytes:
         if count > MOST:

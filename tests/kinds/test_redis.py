@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -373,6 +374,32 @@ def test_another_protocol_is_said_and_waited_out(banner: bytes) -> None:
     assert isinstance(found, Outcome)
     assert (found.state, found.reason) == (State.WAITING, Reason.WRONG_PROTOCOL)
     assert found.detail == f"127.0.0.1:{port} (it answers in another protocol)"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b":x\r\n",
+        b"$x\r\n",
+        b"$-9\r\n",
+        b"*x\r\n",
+        b"*1\r\n" * 3000,
+        b"*99999999\r\n+a\r\n",
+        b"+PONG\r\n",
+        b"$99999\r\n",
+    ],
+)
+def test_what_answers_a_login_in_another_protocol_is_waited_out(said: bytes) -> None:
+    """Whatever the driver would make of it: an exception, a list without an end, or a password that is refused."""
+
+    def tend(client: socket.socket, _over: threading.Event) -> None:
+        while question := client.recv(4096):
+            client.sendall(said if b"AUTH" in question else b"+PONG\r\n")
+
+    with serving(tend) as port:
+        found = attempt(f"redis://:{QUOTED}@127.0.0.1:{port}")
+    assert isinstance(found, Outcome)
+    assert (found.state, found.reason) == (State.WAITING, Reason.WRONG_PROTOCOL)
 
 
 def test_who_knows_ping_alone_is_ready() -> None:
