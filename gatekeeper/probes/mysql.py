@@ -42,11 +42,13 @@ class Mysql(Database):
     EXTRA: ClassVar[str] = "mysql"
     SAID: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(("sslmode", "ssl-mode", "ssl_mode", "ssl", "tls", "usessl"), "sslmode"),
-        **dict.fromkeys(("ssl-ca", "ssl_ca"), "ca"),
-        **dict.fromkeys(("ssl-cert", "ssl_cert"), "cert"),
-        **dict.fromkeys(("ssl-key", "ssl_key"), "key"),
-        **dict.fromkeys(("unix_socket", "socket", "socketpath"), "unix"),
+        **dict.fromkeys(("ssl-ca", "ssl_ca", "sslca"), "ca"),
+        **dict.fromkeys(("ssl-cert", "ssl_cert", "sslcert"), "cert"),
+        **dict.fromkeys(("ssl-key", "ssl_key", "sslkey"), "key"),
+        **dict.fromkeys(("unix_socket", "unix-socket", "socket", "socketpath"), "unix"),
         **dict.fromkeys(("user", "password"), ""),
+        # Left to the driver though they look like what is read here.
+        **dict.fromkeys(("sql_mode", "sql-mode", "ssl_crl", "ssl-crl", "sslpassword"), ""),
     }
 
     @classmethod

@@ -24,6 +24,7 @@ from gatekeeper.probes._target import port_number, split_port
 from gatekeeper.values import BadValueError, one_of
 
 _USER, _DATABASE = "gatekeeper", "postgres"  # asked for where nobody is named
+_SYSTEM = "system"  # in the place of a file: the system's certificates, and the name is verified (libpq, 34.1.2)
 _SSL_REQUEST = pack(">II", 8, 80877103)
 _TERMINATE = b"X\0\0\0\4"
 _MOST, _MOST_MESSAGES = 30_000, 200  # bytes of a message as libpq allows it here, and how many come before a session
@@ -51,11 +52,10 @@ class Postgres(Database):
     EXTRA: ClassVar[str] = "postgres"
     LOOKS: ClassVar[tuple[str, ...]] = ("query", "table", "target_session_attrs")
     SAID: ClassVar[Mapping[str, str]] = {
-        "sslmode": "sslmode",
-        "ssl": "sslmode",
-        "sslrootcert": "ca",
-        "sslcert": "cert",
-        "sslkey": "key",
+        **dict.fromkeys(("sslmode", "ssl-mode", "ssl_mode", "ssl"), "sslmode"),
+        **dict.fromkeys(("sslrootcert", "ssl-root-cert", "ssl_root_cert", "ssl-ca", "ssl_ca"), "ca"),
+        **dict.fromkeys(("sslcert", "ssl-cert", "ssl_cert"), "cert"),
+        **dict.fromkeys(("sslkey", "ssl-key", "ssl_key"), "key"),
         "target_session_attrs": "target_session_attrs",
     } | dict.fromkeys(_NO_OPTION, "")
 
@@ -86,6 +86,8 @@ class Postgres(Database):
     def of_dsn(cls, dsn: Dsn) -> Mapping[str, Any]:
         """Return the fields that a target gives; raises `BadValueError`."""
         fields = dict(super(Postgres, cls).of_dsn(dsn))
+        if fields.get("ca") == _SYSTEM:
+            fields |= {"ca": None, "sslmode": "verify-full"}
         if folder := _folder(dsn):
             port = port_number(said(dsn, "port") or str(cls.PORTS[dsn.scheme]))
             fields["unix"] = socket_path(f"{folder.rstrip('/')}/.s.PGSQL.{port}")

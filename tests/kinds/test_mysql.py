@@ -537,3 +537,9 @@ def test_a_missing_driver_is_a_bad_declaration(monkeypatch: pytest.MonkeyPatch) 
         probe(f"mysql://u:{PASSWORD}@h")
     probe(f"mysql://u:{PASSWORD}@h", login="no")
     probe("mysql://u@h")
+
+
+def test_what_a_dsn_says_in_the_words_of_other_drivers() -> None:
+    """Those of Rails, too; what only looks like one of these is left to the driver."""
+    said = probe("mysql://db/app?sslca=/ca&sslcert=/c&sslkey=/k&sql_mode=ANSI&ssl_mode=")
+    assert (said.mode, said.ca, said.cert, said.key) == ("verify-full", "/ca", "/c", "/k")

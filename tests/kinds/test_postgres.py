@@ -588,3 +588,19 @@ def test_several_hosts_are_asked_for_one_that_is_ready(server: Running) -> None:
     hosts = f"127.0.0.1:{free_port()},127.0.0.1:{server.port}"
     assert found(f"postgres://app:{PASSWORD}@{hosts}/app") == READY
     assert found(f"postgres://{hosts}", endpoints="all") == (State.WAITING, Reason.REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("ssl-mode=require", ("require", None, None, None)),
+        ("ssl_mode=verify-ca&ssl-root-cert=/ca", ("verify-ca", "/ca", None, None)),
+        ("ssl-ca=/ca&ssl-cert=/c&ssl-key=/k", ("verify-full", "/ca", "/c", "/k")),
+        ("sslmode=require&sslrootcert=system", ("verify-full", None, None, None)),
+        ("sslrootcert=&sslmode=", ("prefer", None, None, None)),
+    ],
+)
+def test_what_a_dsn_says_of_tls(query: str, wanted: tuple[str | None, ...]) -> None:
+    """In the words of libpq and of other drivers; what is empty is left out."""
+    said = probe(f"postgres://db/app?{query}")
+    assert (said.mode, said.ca, said.cert, said.key) == wanted
