@@ -14,6 +14,7 @@ from pymongo.errors import AutoReconnect, ConfigurationError, NotPrimaryError, O
 from gatekeeper.model import Outcome, Reason, failed, ready, waiting
 from gatekeeper.probes._account import At
 from gatekeeper.probes._miss import during
+from gatekeeper.probes._tls import Trust
 from gatekeeper.values import Secret, quoted
 
 Client = AsyncMongoClient[dict[str, Any]]
@@ -24,13 +25,13 @@ _MAY_NOT, _REFUSED = 13, (18, 11)
 
 
 class Login(NamedTuple):
-    """As whom to log in, and how; ``tls`` is the files ``ca`` and ``cert``, and whether none is to be believed."""
+    """As whom to log in, and how; ``tls`` is whom to believe and who to be, None without."""
 
     user: str | None
     password: Secret | None
     source: str
     mechanism: str | None
-    tls: tuple[str | None, str | None, bool] | None
+    tls: Trust | None
 
 
 async def log_in(at: At, login: Login, database: str, collection: str | None) -> Outcome:
@@ -76,9 +77,10 @@ def _options(login: Login) -> dict[str, Any]:
         "tls": login.tls is not None,
     }
     if login.tls:
-        ca, cert, insecure = login.tls
-        options |= {"tlsInsecure": True} if insecure else {"tlsCAFile": ca} if ca else {}
-        options |= {"tlsCertificateKeyFile": cert} if cert else {}
+        trust = login.tls
+        options |= {"tlsInsecure": True} if trust.insecure else {"tlsAllowInvalidHostnames": trust.any_name}
+        options |= {"tlsCAFile": trust.ca} if trust.ca and not trust.insecure else {}
+        options |= {"tlsCertificateKeyFile": trust.cert} if trust.cert else {}
     if login.mechanism or login.password:
         options["authSource"] = "$external" if login.mechanism == "MONGODB-X509" else login.source
         options |= {"authMechanism": login.mechanism} if login.mechanism else {}

@@ -20,6 +20,7 @@ from gatekeeper.probes._local import file_path
 from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._options import BadOptionsError, Options, option
 from gatekeeper.probes._server import Dsn
+from gatekeeper.probes._tls import Trust
 from gatekeeper.values import BadValueError, flag, not_empty, quoted
 
 _PORT = 27017
@@ -49,6 +50,7 @@ class Mongodb(Account):
     replica_set: str | None = None
     source: str | None = None
     mechanism: str | None = None
+    any_name: bool = False
     collection: str | None = option(not_empty, "collection of the database that must be there")
     primary: bool = option(flag, "of the hosts, the primary must be reached itself", default=False)
 
@@ -63,6 +65,9 @@ class Mongodb(Account):
             wrong.append(("key", "goes into the file of cert, which is what the driver takes"))
         if probe.logs_in and probe.server_name:
             wrong.append(("server_name", "is not for a login: the driver takes the host's name"))
+        if probe.logs_in and probe.mechanism not in (None, *_MECHANISMS):
+            how = f"write one of {', '.join(_MECHANISMS)}, or login=no to look whether it is up without"
+            wrong.append(("", f"has an authMechanism that cannot be logged in by: {how}"))
         if probe.logs_in and probe.mechanism == "MONGODB-X509" and (probe.dsn.password or probe.password_file):
             wrong.append(("", "has a password, which MONGODB-X509 is without"))
         elif probe.logs_in and not probe.dsn.user and (probe.dsn.password or probe.password_file):
@@ -87,17 +92,20 @@ class Mongodb(Account):
                 fields[ours] = flag(query[theirs])
         if any(flag(query.get(key, "no")) for key in ("tlsinsecure", "tlsallowinvalidcertificates")):
             fields["insecure"] = True
-        mechanism = query.get("authmechanism")
-        if mechanism and mechanism not in _MECHANISMS and mechanism != "DEFAULT":
-            message = f"has an authMechanism that is not one of {', '.join(_MECHANISMS)}"
-            raise BadValueError(message)
+        mechanism = query.get("authmechanism") or "DEFAULT"
         return {
             "dsn": dsn,
             "replica_set": query.get("replicaset") or None,
             "source": query.get("authsource") or None,
             "mechanism": None if mechanism == "DEFAULT" else mechanism,
+            "any_name": flag(query.get("tlsallowinvalidhostnames", "no")),
             **fields,
         }
+
+    @property
+    def trust(self) -> Trust:
+        """Whom to believe and who to be."""
+        return Trust(self.ca, self.cert, self.key, self.insecure, any_name=self.any_name)
 
     async def attempt(self) -> Outcome:
         """Ask the hosts, which DNS may have to tell first."""
@@ -155,7 +163,7 @@ class Mongodb(Account):
         """Log in, and look for the collection."""
         from gatekeeper.probes._mongodb_login import Login, log_in  # noqa: PLC0415 - loads the driver
 
-        tls = (self.ca, self.cert, self.insecure) if self.wants_tls else None
+        tls = self.trust if self.wants_tls else None
         login = Login(self.dsn.user, self.password(), self.source or self.dsn.path or "admin", self.mechanism, tls)
         return await log_in(at, login, self.dsn.path, self.collection)
 

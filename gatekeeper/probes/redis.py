@@ -20,7 +20,7 @@ from gatekeeper.probes._options import Options, option
 from gatekeeper.probes._resp import Ask, RefusedError, ask
 from gatekeeper.probes._server import Dsn, Server
 from gatekeeper.probes._tls import Trust
-from gatekeeper.values import BadValueError, not_empty, quoted, raw, whole
+from gatekeeper.values import BadValueError, flag, not_empty, quoted, raw, whole
 
 _LAST_DATABASE = 2**31 - 1
 _FILES = {"ssl_ca_certs": "ca", "ssl_certfile": "cert", "ssl_keyfile": "cert_key"}  # as redis-py has them in a URL
@@ -57,6 +57,7 @@ class Redis(Account):
     LOOKS: ClassVar[tuple[str, ...]] = ("key",)
 
     database: int = 0
+    any_name: bool = False
     key: str | None = option(_key, "key that must be there (not that of cert, which is cert_key)")
     cert_key: str | None = option(file_path, "PEM file of the key of cert", local=True, unset="in cert")
     value: bytes | None = option(raw, "text that the key must hold, exactly", secret=True, unset="any")
@@ -68,6 +69,7 @@ class Redis(Account):
         fields: dict[str, Any] = {ours: file_path(query[theirs]) for theirs, ours in _FILES.items() if theirs in query}
         if query.get("ssl_cert_reqs", "").lower().removeprefix("cert_") in ("none", "0"):
             fields["insecure"] = True
+        fields["any_name"] = not flag(query.get("ssl_check_hostname") or "yes")
         try:
             database = whole(0, _LAST_DATABASE)(query.get("db") or dsn.path.removesuffix("/") or "0")
         except BadValueError:
@@ -91,7 +93,7 @@ class Redis(Account):
     @property
     def trust(self) -> Trust:
         """Whom to believe and who to be."""
-        return Trust(self.ca, self.cert, self.cert_key, self.insecure)
+        return Trust(self.ca, self.cert, self.cert_key, self.insecure, any_name=self.any_name)
 
     async def speak(self, dialog: Dialog, name: str) -> Outcome:
         """Ask without a login."""

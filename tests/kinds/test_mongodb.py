@@ -147,6 +147,14 @@ def test_a_login_by_the_driver() -> None:
         assert [next(iter(asked)) for asked in server.heard] == ["hello"]
 
 
+def test_a_mechanism_that_no_login_is_made_by_is_none_of_a_look_without() -> None:
+    """An application may log in by what its cloud has."""
+    url = "mongodb://{}/?authMechanism=MONGODB-AWS&authSource=$external"
+    with serving(MongoServer(STANDALONE)) as port:
+        assert told(url.format(f"127.0.0.1:{port}")) == ("ready", "ready")
+        assert told(url.format(f"key:pw-9c1e@127.0.0.1:{port}"), login="no") == ("ready", "ready")
+
+
 def test_a_collection_is_looked_for(tmp_path: Path) -> None:
     """In the database of the URL, with a login or without; who may not look is forbidden."""
     (tmp_path / "password").write_text("pw-9c1e\n")
@@ -228,6 +236,11 @@ def test_over_tls(tmp_path: Path) -> None:
         assert told(f"mongodb://{at}/?ssl=true", cert=cert) == ("waiting", "tls_failed")
         assert told(f"mongodb://{at}")[1] in ("closed", "reset", "wrong_protocol")
         assert told(f"mongodb://127.0.0.1:{port}", ca=ca, cert=cert) == ("waiting", "tls_failed")
+        other_name = (
+            f"app:pw-9c1e@127.0.0.1:{port}/?tls=true&tlsAllowInvalidHostnames=true&tlsCertificateKeyFile={cert}"
+        )
+        assert told(f"mongodb://{other_name}&tlsCAFile={ca}") == ("ready", "ready")
+        assert told(f"mongodb://{other_name}") == ("waiting", "tls_failed")
 
 
 SRV = """
@@ -359,7 +372,13 @@ def test_bson_is_read_as_the_driver_writes_it() -> None:
         (
             "mongodb://u:p@db/?authMechanism=MONGODB-AWS",
             {},
-            ("", "has an authMechanism that is not one of SCRAM-SHA-1, SCRAM-SHA-256, PLAIN, MONGODB-X509"),
+            (
+                "",
+                (
+                    "has an authMechanism that cannot be logged in by: write one of SCRAM-SHA-1, SCRAM-SHA-256, PLAIN, "
+                    "MONGODB-X509, or login=no to look whether it is up without"
+                ),
+            ),
         ),
         (
             "mongodb://:p@db",

@@ -328,6 +328,9 @@ def test_over_tls(tmp_path: Path) -> None:
         assert told(secure, cert=cert, cert_key=key) == ("waiting", "tls_failed")
         wrong = told(secure, ca=ca, cert=cert, cert_key=key, server_name="other.test")
         assert wrong == ("waiting", "tls_failed")
+        in_url = in_url.replace("@127.0.0.1", "@localhost")
+        assert told(in_url) == ("waiting", "tls_failed")
+        assert told(f"{in_url}&ssl_check_hostname=false") == ("ready", "ready")
         assert told(f"redis://127.0.0.1:{port}") in (("waiting", "closed"), ("waiting", "reset"))
 
 
