@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from badness import saying, serving
+from badness import hung_up, saying, serving
 from realservers import accepts, free_port, paused, started
 
 from gatekeeper.model import Outcome, Reason, State
@@ -68,6 +68,25 @@ def test_a_memcached_that_wants_a_login_is_ready(port: int, tmp_path: Path) -> N
     with started(argv, folder=tmp_path, up=lambda: accepts(port)):
         found = attempt(f"memcached://127.0.0.1:{port}")
     assert found == Outcome(State.READY, Reason.READY_AUTH_REQUIRED, f"127.0.0.1:{port}")
+
+
+def test_a_memcached_that_speaks_binary_alone_is_asked_in_that(port: int, tmp_path: Path) -> None:
+    """As with SASL, by an address and by a socket file."""
+    argv = ["memcached", "-B", "binary", *USER]
+    with started([*argv, "-l", "127.0.0.1", "-p", str(port)], folder=tmp_path, up=lambda: accepts(port)):
+        found = attempt(f"memcached://127.0.0.1:{port}")
+    assert found == Outcome(State.READY, Reason.READY, f"127.0.0.1:{port}")
+    path = tmp_path / "socket"
+    with started(["memcached", "-B", "binary", "-s", str(path), "-u", "root"], folder=tmp_path, up=path.exists):
+        assert attempt("memcached://", unix=str(path)) == Outcome(State.READY, Reason.READY, str(path))
+
+
+def test_who_hangs_up_on_both_protocols_is_told_so() -> None:
+    """It is nobody that one could ask."""
+    with serving(hung_up) as port:
+        found = attempt(f"memcached://127.0.0.1:{port}")
+    assert isinstance(found, Outcome)
+    assert (found.state, found.reason in (Reason.CLOSED, Reason.RESET)) == (State.WAITING, True)
 
 
 @pytest.mark.parametrize("banner", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"+OK\r\n"])
