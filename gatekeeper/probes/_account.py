@@ -5,7 +5,9 @@ loaded for that alone; that a server is up is known before, without a word of cr
 """
 
 import ssl
+import sys
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from typing import ClassVar, NamedTuple, Self
 
@@ -13,6 +15,7 @@ from gatekeeper.model import Outcome, State
 from gatekeeper.probes._connect import connect_to
 from gatekeeper.probes._dialog import Dialog
 from gatekeeper.probes._local import contents, file_path
+from gatekeeper.probes._miss import during
 from gatekeeper.probes._options import BadOptionsError, Options, option
 from gatekeeper.probes._server import Place, Server
 from gatekeeper.probes._socketfile import connect_file
@@ -115,4 +118,16 @@ class Account(Server):
     async def _and_log_in(self, outcome: Outcome, at: At) -> Outcome:
         if outcome.state is not State.READY or not self.logs_in or self.IN_ONE:
             return outcome
+        if self.DRIVER and not _is_loaded(self.DRIVER):
+            # It takes tenths of a second, and many where there is little of a CPU: others are attempted meanwhile.
+            from gatekeeper.probes._aside import aside  # noqa: PLC0415 - once for each driver
+
+            with during(f"loading {self.DRIVER}"):
+                await aside("loading a driver", lambda: import_module(self.DRIVER))
         return await self.log_in(at)
+
+
+def _is_loaded(module: str) -> bool:
+    """Tell whether a module is loaded to its end: whoever imports it before that waits."""
+    found = sys.modules.get(module)
+    return found is not None and not getattr(found.__spec__, "_initializing", False)

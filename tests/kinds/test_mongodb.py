@@ -6,6 +6,7 @@ import ssl
 import struct
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,7 @@ def test_an_error_after_the_login_is_told_by_its_number(code: int, expected: tup
 @pytest.mark.parametrize("silent", [("hello",), ("ismaster",), ("saslStart",), ("ping",), ("ping", "endSessions")])
 def test_a_server_that_falls_silent_holds_nobody(silent: tuple[str, ...]) -> None:
     """At whatever step, the attempt ends when its time is over, and the driver leaves nothing behind."""
+    import_module("pymongo")  # which may take longer than the attempt
     with serving(MongoServer(STANDALONE | SESSIONS, users=USERS, silent=silent)) as port:
         late = attempt(f"mongodb://app:pw-9c1e@127.0.0.1:{port}", 0.3)
         assert late in (f"logging in to 127.0.0.1:{port}", f"waiting for an answer of 127.0.0.1:{port}")

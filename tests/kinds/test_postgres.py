@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -466,6 +467,7 @@ def test_a_pooler_answers_for_itself_until_somebody_logs_in(cluster: Cluster) ->
                 assert found(f"postgres://{at}/{database}", login="no") == UP
             assert found(f"postgres://{at}/app", table="shop.orders", query="SELECT 1") == READY
             assert found(f"postgres://{at}/app", query="SELECT id FROM shop.orders", expect="41") == READY
+            import_module("asyncpg")  # which may take longer than the attempt
             assert attempt(f"postgres://{at}/gone", 0.5) == f"logging in to 127.0.0.1:{port}"
             assert found(f"postgres://{at}/unknown") == (State.WAITING, Reason.UNWANTED_ANSWER)
 

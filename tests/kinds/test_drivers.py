@@ -1,0 +1,38 @@
+"""The drivers of logins: how they are loaded."""
+
+import subprocess
+import sys
+
+from badness import saying, serving
+
+LOADING = """
+import asyncio, sys, threading
+from gatekeeper.probes import load
+
+turned = threading.Event()
+
+class Watch:
+    def find_spec(self, name, *more):
+        if name == "redis":
+            asyncio_goes_on = turned.wait(20)
+            print("the loop goes on" if asyncio_goes_on else "the loop is held", flush=True)
+
+async def run():
+    sys.meta_path.insert(0, Watch())
+    attempt = asyncio.ensure_future(probe.attempt())
+    while not any(thread.name == "loading a driver" for thread in threading.enumerate()) and not attempt.done():
+        await asyncio.sleep(0.001)
+    turned.set()
+    print((await attempt).reason)
+
+probe = load("redis").parse(f"redis://:s3cret@127.0.0.1:{sys.argv[1]}", {})
+asyncio.run(run())
+"""
+
+
+def test_a_driver_is_loaded_without_holding_the_loop() -> None:
+    """Others are attempted meanwhile."""
+    answers = [b"+PONG\r\n", b"-ERR no\r\n", b"-WRONGPASS no\r\n"]
+    with serving(saying(*answers)) as port:
+        done = subprocess.run([sys.executable, "-c", LOADING, str(port)], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[0] == "the loop goes on", done.stderr
