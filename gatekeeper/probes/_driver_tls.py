@@ -2,18 +2,25 @@
 
 import ssl
 from contextlib import suppress
+from functools import lru_cache
 
+from gatekeeper.probes._local import Stamp
 from gatekeeper.probes._tls import Trust, set_up, stamps_of
 
 
 def driver_context(trust: Trust, name: str) -> ssl.SSLContext:
-    """Return a context of its own for a driver; raises `MissError`.
+    """Return the context for a driver, made anew only where a file has changed; raises `MissError`.
 
     ``name`` is what the certificate must be for, and the name that is sent, whatever address the driver is told.
     """
-    stamps_of(trust)  # for what it says of a file that is missing
+    return _context(trust, name.removesuffix(".").partition("%")[0], stamps_of(trust))
+
+
+@lru_cache(maxsize=8)
+def _context(trust: Trust, name: str, _stamps: tuple[Stamp, ...]) -> ssl.SSLContext:
+    # To read the system's certificates takes a tenth of a second, in which the event loop does nothing else.
     context = _Context(ssl.PROTOCOL_TLS_CLIENT)
-    context.asked = name.removesuffix(".").partition("%")[0]
+    context.asked = name
     return set_up(context, trust)
 
 

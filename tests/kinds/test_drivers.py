@@ -2,8 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+import certificates
 from badness import saying, serving
+
+from gatekeeper.probes._driver_tls import driver_context
+from gatekeeper.probes._tls import Trust
 
 LOADING = """
 import asyncio, sys, threading
@@ -36,3 +41,14 @@ def test_a_driver_is_loaded_without_holding_the_loop() -> None:
     with serving(saying(*answers)) as port:
         done = subprocess.run([sys.executable, "-c", LOADING, str(port)], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[0] == "the loop goes on", done.stderr
+
+
+def test_a_drivers_context_is_made_once_for_the_same_files(tmp_path: Path) -> None:
+    """And once more for another name, or when a file is replaced."""
+    authority = certificates.authority(tmp_path)
+    trust = Trust(ca=str(authority.cert))
+    made = driver_context(trust, "db.")
+    assert driver_context(trust, "db") is made
+    assert driver_context(trust, "other") is not made
+    authority.cert.write_bytes(authority.cert.read_bytes() + b"\n")
+    assert driver_context(trust, "db") is not made
