@@ -25,6 +25,7 @@ from gatekeeper.values import BadValueError, one_of
 
 _USER, _DATABASE = "gatekeeper", "postgres"  # asked for where nobody is named
 _SYSTEM = "system"  # in the place of a file: the system's certificates, and the name is verified (libpq, 34.1.2)
+_VIOLATION = "08P01"  # what poolers, and others that speak the protocol, say of much
 _SSL_REQUEST = pack(">II", 8, 80877103)
 _TERMINATE = b"X\0\0\0\4"
 _MOST, _MOST_MESSAGES = 30_000, 200  # bytes of a message as libpq allows it here, and how many come before a session
@@ -154,7 +155,8 @@ class Postgres(Database):
             return ready(dialog.where, reason=Reason.READY_AUTH_REQUIRED)
         if code == "3D000" and not self.dsn.path:
             return ready(dialog.where)
-        unwanted = waiting(Reason.UNWANTED_ANSWER, f"{dialog.where} (SQLSTATE {code})")
+        hint = "it may want TLS, or a user and a database that it knows: " if code == _VIOLATION else ""
+        unwanted = waiting(Reason.UNWANTED_ANSWER, f"{dialog.where} ({hint}SQLSTATE {code})")
         return not_yet(dialog.where, code) or missing(dialog.where, code) or unwanted
 
 

@@ -547,6 +547,7 @@ def test_codes_of_errors(code: str, wanted: tuple[State, Reason]) -> None:
         outcome = attempt(f"postgres://127.0.0.1:{port}")
     assert isinstance(outcome, Outcome)
     assert "secret" not in outcome.detail
+    assert ("it may want TLS" in outcome.detail) == (code == "08P01")
 
 
 @pytest.mark.parametrize(
