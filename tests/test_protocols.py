@@ -23,7 +23,8 @@ DECLARED = [
 def test_every_declaration_of_the_page_is_a_good_one(title: str, line: str) -> None:
     """What a user copies is taken as it is, with the URL of an application where one is meant."""
     problems: list[Problem] = []
-    environ = {"DATABASE_URL": f"{title}://app:secret@db/app"}
+    path = "" if title == "nats" else "/app"
+    environ = dict.fromkeys(("DATABASE_URL", "AMQP_URL", "NATS_URL"), f"{title}://app:secret@db{path}")
     declaration = parse_line(line, "the page", problems, environ)
     assert declaration, problems
     (dependency,) = make_plan([Source(dependencies=(declaration,))], problems).dependencies
