@@ -48,9 +48,12 @@ async def log_in(at: At, login: Login, database: str, collection: str | None) ->
             await client.admin.command("ping")
             if collection is None:
                 return ready(where)
-            names = await client[database].list_collection_names(filter={"name": collection})
+            names = await client[database].list_collection_names(
+                filter={"name": collection},
+                authorizedCollections=True,  # who has rights to single ones may see those
+            )
     except PyMongoError as error:
-        return _outcome(error, where)
+        return _outcome(error, where, is_somebody=bool(login.password or login.mechanism))
     finally:
         await _close(client)
     if names != [collection]:
@@ -89,12 +92,14 @@ def _options(login: Login) -> dict[str, Any]:
     return options
 
 
-def _outcome(error: PyMongoError, where: str) -> Outcome:
+def _outcome(error: PyMongoError, where: str, *, is_somebody: bool) -> Outcome:
     code = error.code if isinstance(error, OperationFailure) else None
     if code in _REFUSED:  # at once: each further try would stand in its log
         return failed(Reason.FORBIDDEN, f"{where} (user or password is refused)")._replace(certain=True)
+    if code == _MAY_NOT and is_somebody:  # to whom a role may be granted yet
+        return waiting(Reason.FORBIDDEN, f"{where} (the user may not look, error {code})")
     if code == _MAY_NOT:
-        return failed(Reason.FORBIDDEN, f"{where} (the user may not look, error {code})")
+        return failed(Reason.FORBIDDEN, f"{where} (it lets users look only, error {code})")
     if isinstance(error, NotPrimaryError):
         return waiting(Reason.STARTING, f"{where} (it stops, or its part in the set changes)")
     if isinstance(error, AutoReconnect):

@@ -157,7 +157,10 @@ def test_a_mechanism_that_no_login_is_made_by_is_none_of_a_look_without() -> Non
 
 
 def test_a_collection_is_looked_for(tmp_path: Path) -> None:
-    """In the database of the URL, with a login or without; who may not look is forbidden."""
+    """In the database of the URL, with a login or without; who may not look is forbidden.
+
+    A user may yet be given the right to.
+    """
     (tmp_path / "password").write_text("pw-9c1e\n")
     file = {"password_file": str(tmp_path / "password")}
     with serving(MongoServer(PRIMARY | SESSIONS, users=USERS, collections={"shop": ["orders"]})) as port:
@@ -167,13 +170,18 @@ def test_a_collection_is_looked_for(tmp_path: Path) -> None:
         detail = f"{at} (it has no collection 'order')"
         assert found == Outcome(WAITING, Reason.NOT_FOUND, detail, gone=True)
         assert told(f"mongodb://{at}/shop", collection="orders") == ("failed", "forbidden")
+    server = MongoServer(STANDALONE | SESSIONS, users=USERS, errors={"listCollections": 13})
+    with serving(server) as port:
+        assert told(f"mongodb://app@127.0.0.1:{port}/shop", collection="orders", **file) == ("waiting", "forbidden")
+    (asked,) = [each for each in server.heard if "listCollections" in each]
+    assert (asked["nameOnly"], asked["authorizedCollections"]) == (True, True)
     with serving(MongoServer(STANDALONE, collections={"shop": ["orders"]})) as port:
         assert told(f"mongodb://127.0.0.1:{port}/shop", collection="orders") == ("ready", "ready")
 
 
 @pytest.mark.parametrize(
     ("code", "expected"),
-    [(13, ("failed", "forbidden")), (91, ("waiting", "starting")), (8000, ("waiting", "unwanted_answer"))],
+    [(13, ("waiting", "forbidden")), (91, ("waiting", "starting")), (8000, ("waiting", "unwanted_answer"))],
 )
 def test_an_error_after_the_login_is_told_by_its_number(code: int, expected: tuple[str, str]) -> None:
     """What the server says of it stays with the server."""
