@@ -69,9 +69,9 @@ def places(texts: list[str], speaks: Spoken | None, word: str = "", port: str = 
     return Named(tuple(dict.fromkeys(targets)), options, ", ".join(notes))
 
 
-def only_reached(named: Named, why: str) -> Named:
-    """Return the same servers of HTTP, none of which is asked for anything; ``why`` is said of it."""
-    targets = tuple(re.sub("^https?://", "tcp://", target) for target in named.targets)
+def only_reached(named: Named, why: str, kinds: str = "https?") -> Named:
+    """Return the same servers, none of these kinds (a regular expression) asked for anything; ``why`` is said of it."""
+    targets = tuple(re.sub(f"^({kinds})://", "tcp://", target) for target in named.targets)
     return named if targets == named.targets else Named(targets, (), ", ".join(filter(None, (why, named.note))))
 
 

@@ -7,7 +7,7 @@ taken, because a wrong guess would ask, and show, a piece of the password.
 import re
 from urllib.parse import unquote
 
-from gatekeeper.infer.places import Named, NothingNamedError, is_place, places
+from gatekeeper.infer.places import Named, NothingNamedError, is_place, only_reached, places
 from gatekeeper.probes._protocols import Spoken, spoken
 
 SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9._-]*(\+[A-Za-z0-9+.-]+)?)://(?P<rest>.*)", re.DOTALL)
@@ -22,6 +22,13 @@ _SEMICOLONS = frozenset(("sqlserver", "mssql", "jtds"))
 _WEB = frozenset(("http", "https", "ws", "wss"))
 _HTTP_PORTS = {"clickhouse+http": 8123, "clickhouse+https": 8443}
 _ASKS_FOR_TLS = re.compile(r"[?&;](tls|ssl|useSSL)=(true|1|yes|required?)(&|;|$)", re.IGNORECASE)
+_IN_PLAIN = re.compile(r"[?&](tls|ssl)=(false|0|no)(&|$)", re.IGNORECASE)
+# What drivers are told of certificates (redis-py, RabbitMQ, MongoDB); a kind would trust the system's authorities.
+_OWN_TRUST = re.compile(
+    r"[?&](ssl_cert_reqs=(CERT_)?(none|optional)|ssl_ca_\w+=|cacertfile=|verify=verify_none"
+    r"|tlsCAFile=|tls(Insecure|AllowInvalid\w+)=true)",
+    re.IGNORECASE,
+)
 _PROPERTY = re.compile(r"[\w.\[\]-]+=")
 
 
@@ -39,11 +46,16 @@ def of_url(scheme: str, rest: str, port: str = "") -> Named:
     servers = _authority(rest, scheme).rpartition("@")[2]
     if driver == "srv":
         host = places([servers], Spoken("tcp", 1)).targets[0].removeprefix("tcp://").rpartition(":")[0]
+        known = spoken(scheme)
+        if known and known.kind and not (_IN_PLAIN.search(rest) or _OWN_TRUST.search(rest)):  # its kind insists on TLS
+            return Named((f"{known.kind}://{host}",))
         return Named((f"dns://_{base}._tcp.{host}",), (("type", "SRV"),), "a name with SRV records")
     if base in ("tcp", "tcp4", "tcp6"):
         return places(servers.split(","), Spoken("tcp", None), "", port)
-    speaks, word = _spoken(base, driver, rest)
+    speaks, word = _spoken(base, driver)
     named = places(servers.split(","), speaks, word, port)
+    if over_tls := _only_reached_over_tls(speaks, rest):
+        named = only_reached(named, f"tcp, because {base} over TLS {over_tls}", "[a-z+]+")
     return named if speaks else named._replace(note=f"tcp: {scheme} is no scheme that is known")
 
 
@@ -57,7 +69,7 @@ def socket_file(rest: str, *, escaped: bool = False) -> Named:
     return Named((f"unix://{path}",))
 
 
-def _spoken(base: str, driver: str, rest: str) -> tuple[Spoken | None, str]:
+def _spoken(base: str, driver: str) -> tuple[Spoken | None, str]:
     """Return what is spoken there, and what that is called."""
     whole, known = f"{base}+{driver}", spoken(base)
     if spoken(whole):  # pulsar+ssl is a scheme of its own
@@ -68,9 +80,16 @@ def _spoken(base: str, driver: str, rest: str) -> tuple[Spoken | None, str]:
         return spoken(driver), driver
     if driver in _OVER_TLS and known:
         return Spoken(None, known.port), whole
-    if known and known.kind and known.protocol not in _STARTS_PLAIN | _WEB and _ASKS_FOR_TLS.search(rest):
-        return Spoken(None, known.port), f"{base} over TLS"
     return known, base
+
+
+def _only_reached_over_tls(speaks: Spoken | None, rest: str) -> str:
+    """Return why a server is only reached, because of what its URL says of TLS; empty where it says nothing of that."""
+    if not speaks or not speaks.kind or speaks.protocol in _STARTS_PLAIN | _WEB:
+        return ""
+    if _OWN_TRUST.search(rest):
+        return "is spoken there, and its certificate trusted as the URL says"
+    return "may be spoken there" if _ASKS_FOR_TLS.search(rest) else ""
 
 
 def _authority(rest: str, scheme: str) -> str:

@@ -43,7 +43,7 @@ def _all() -> Iterator[Protocol]:
     yield Protocol("sentinel", 26379, "redis-sentinel")
     yield Protocol("amqp", 5672, "rabbitmq rabbit pyamqp", "amqps", 5671)
     yield Protocol("kafka", 9092, "plaintext sasl_plaintext", "sasl_ssl")
-    yield Protocol("mongodb", 27017, "mongo")
+    yield Protocol("mongodb", 27017, "mongo", "mongodb+srv")
     yield Protocol("memcached", 11211, "memcache pymemcache")
     yield Protocol("nats", 4222)
     yield Protocol("mqtt", 1883, "mosquitto", "mqtts", 8883)

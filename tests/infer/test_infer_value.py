@@ -101,11 +101,40 @@ def test_a_redis_is_asked_without_a_login(value: str) -> None:
     assert read_value(value, "redis").options == (("login", "no"),)
 
 
-def test_a_name_with_srv_records_is_looked_up() -> None:
-    """`mongodb+srv` names no host with an address."""
-    named = read_value("mongodb+srv://u:p@cluster0.example.net/app")
-    assert named.targets == ("dns://_mongodb._tcp.cluster0.example.net",)
+def test_a_name_with_srv_records_is_left_to_its_kind() -> None:
+    """The kind finds the hosts of a MongoDB itself; it needs neither user nor path."""
+    named = read_value("mongodb+srv://u:p@cluster0.example.net/app?retryWrites=true")
+    assert named == Named(("mongodb+srv://cluster0.example.net",))
+
+
+@pytest.mark.parametrize("value", ["other+srv://u:p@h", "mongodb+srv://h/?ssl=false", "mongodb+srv://h/?tlsCAFile=/x"])
+def test_a_name_with_srv_records_is_looked_up(value: str) -> None:
+    """Where no kind finds the hosts, or it would insist on TLS or on authorities that are not meant."""
+    named = read_value(value)
+    assert named.targets[0].startswith("dns://_")
     assert named.options == (("type", "SRV"),)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "rediss://:p@h:1/0?ssl_cert_reqs=CERT_NONE",
+        "rediss://:p@h:1/0?x=y&ssl_ca_certs=/etc/ca.pem",
+        "amqps://u:p@h:1/v?cacertfile=/ca.pem&verify=verify_peer",
+        "mongodb://u:p@h:1/app?tls=true&tlsCAFile=/ca.pem",
+    ],
+)
+def test_who_trusts_another_authority_is_only_reached(value: str) -> None:
+    """The kind would never be content with a certificate that the program itself takes."""
+    named = read_value(value)
+    assert named.targets == ("tcp://h:1",)
+    assert not named.options
+    assert named.note.endswith("over TLS is spoken there, and its certificate trusted as the URL says")
+
+
+def test_a_kind_that_there_is_is_not_denied() -> None:
+    """Redis over TLS has a kind; whether the system trusts its certificate is another matter."""
+    assert read_value("redis://h:1/0?ssl=true").note == "tcp, because redis over TLS may be spoken there"
 
 
 @pytest.mark.parametrize(
