@@ -225,12 +225,13 @@ def _services(
             yield _Found(name, f"{name}-service", (target,), awaited, service.variables, service.note)
         elif not covered & {*names_of(service.stem), service.stem.lower()}:
             ambiguous.append(service)
-    _tell_ambiguous(ambiguous, problems)
+    _tell_ambiguous(ambiguous, needs, problems)
 
 
-def _tell_ambiguous(ambiguous: Sequence[services.Service], problems: list[Problem]) -> None:
+def _tell_ambiguous(ambiguous: Sequence[services.Service], needs: Sequence[str], problems: list[Problem]) -> None:
     problems += [
-        Problem(f"variable {each.variables[0]}", services.ambiguous(each.stem)) for each in ambiguous[:_MOST_TOLD]
+        Problem(f"variable {each.variables[0]}", services.ambiguous(each.stem, each.variables[0], needs))
+        for each in ambiguous[:_MOST_TOLD]
     ]
     if len(ambiguous) > _MOST_TOLD:
         what = (

@@ -77,13 +77,12 @@ def left(name: str) -> Read | None:
     return read._replace(port=numbered[1]) if read and numbered else read
 
 
-def ambiguous(stem: str, what: str = "a service") -> str:
-    """Return what is wrong with a stem that may be two names, and how to write it out."""
+def ambiguous(stem: str, variable: str, needs: Sequence[str]) -> str:
+    """Return what is wrong with a stem that may be two names: how to write it out, or leave out what nobody named."""
     first, second = names_of(stem)
-    return (
-        f"may mean {what} {first} or {second}: write it out, as in {first}=service://{first}:PORT, "
-        f"or leave it out with --from-env='*,!{stem}_*'"
-    )
+    unwanted = f"{stem}_*" if variable.startswith(f"{stem}_") else variable
+    other = "" if variable in needs else f", or leave it out with --from-env='*,!{unwanted}'"
+    return f"may mean a service {first} or {second}: write it out, as in {first}=service://{first}:PORT{other}"
 
 
 def _service(stem: str, variables: Sequence[str], told: Mapping[str, Read], environ: Mapping[str, str]) -> Service:
