@@ -6,6 +6,7 @@ It blocks, in a thread of its own, over a connection that is made here: shutting
 import socket
 import ssl
 from contextlib import closing, suppress
+from traceback import clear_frames
 from typing import Any, TypeAlias
 
 import pymysql
@@ -79,7 +80,13 @@ def _how(database: Database, at: At, password: Secret | None) -> dict[str, Any]:
 
 def _logged_in(database: Database, sock: socket.socket, where: str, how: dict[str, Any]) -> Outcome:
     session = pymysql.Connection(defer_connect=True, **how)
-    session.connect(sock)
+    try:
+        session.connect(sock)
+    except pymysql.MySQLError as error:
+        # It holds what went wrong below in a circle, and a socket in its frames, which a collection alone would close.
+        if below := getattr(error, "original_exception", None):
+            clear_frames(below.__traceback__)
+        raise
     with closing(session):
         _value(session, "SELECT 1")  # which a Galera node that is not in sync refuses
         if not (database.table or database.query):
