@@ -12,7 +12,7 @@ from typing import NamedTuple
 from gatekeeper.declaration import Declaration, Given, Problem, Source, Target
 from gatekeeper.infer import services
 from gatekeeper.infer.passed_over import is_noise, why_not
-from gatekeeper.infer.places import Named, NothingNamedError, only_reached
+from gatekeeper.infer.places import Named, NothingNamedError, only_reached, reached
 from gatekeeper.infer.value import read_value
 from gatekeeper.model import Inference, Inferred, LeftOut
 from gatekeeper.options import spelled
@@ -33,6 +33,8 @@ _BESIDE = {"exporter", "metrics", "ui", "admin", "dashboard", "management", "con
 # gRPC has no scheme of its own everywhere: OpenTelemetry and .NET write http:// for it.
 _MAY_BE_GRPC = {"grpc", "otel", "otlp"}
 _GRPC_PORTS = (":4317", ":50051")
+# How clients of Kafka are told of TLS, which neither host nor port tells (security.protocol in their configuration).
+_KAFKA_SAYS = re.compile(r"(.*_)?SECURITY_PROTOCOL", re.IGNORECASE)
 _MOST_TOLD = 10  # ambiguous services, each in a line of its own: a namespace may have thousands
 
 
@@ -175,7 +177,16 @@ def _values(
             else:
                 left_out.append(LeftOut(name, str(nothing)))
             continue
+        if _kafka_over_tls(environ):
+            named = reached(named, "kafka", "tcp, because kafka over TLS is spoken there")
         yield _of_value(stem, name, variables, named)
+
+
+def _kafka_over_tls(environ: Mapping[str, str]) -> bool:
+    return any(
+        _KAFKA_SAYS.fullmatch(re.sub("[.-]", "_", name)) and value.strip().upper() in ("SSL", "SASL_SSL")
+        for name, value in environ.items()
+    )
 
 
 def _of_value(stem: str, name: str, variables: tuple[str, ...], named: Named) -> _Found:

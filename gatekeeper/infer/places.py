@@ -14,6 +14,17 @@ from gatekeeper.probes._protocols import Spoken
 _ANY_ANSWER = ("status", "100-499")
 # No password is taken from a variable; without one, a Redis that has one tells at most that it is there.
 _NO_LOGIN = ("login", "no")
+# Nor does a variable say that a server of gRPC has the service that tells health, and without it the gate would fail.
+_NO_HEALTH = ("accept_unimplemented", "yes")
+_REDIS_KINDS = ("redis", "rediss", "valkey", "valkeys")
+_GRPC_KINDS = ("grpc", "grpcs")
+_HTTPS = 443
+_STARTS_PLAIN = ("postgres", "mysql", "nats")  # whose servers speak before TLS at whatever port
+# Whose servers speak TLS alone, at the port that is otherwise for plain.
+_ALWAYS_OVER_TLS = re.compile(
+    r".+\.(confluent\.cloud|tmprl\.cloud|api\.temporal\.io|servicebus\.windows\.net|redis\.cache\.windows\.net|upstash\.io)\.?",
+    re.IGNORECASE,
+)
 _WEB_KINDS = ("http", "https")
 _LISTENS = re.compile(r"0\.0\.0\.0|\[?::\]?|\*|")
 _LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -43,10 +54,9 @@ def places(texts: list[str], speaks: Spoken | None, word: str = "", port: str = 
 
     ``word`` is what the protocol is called where there is no kind for it. Raises `NothingNamedError`.
     """
-    targets = []
-    kind = speaks.kind if speaks and speaks.kind else "tcp"
+    found: list[tuple[str, int]] = []
     usual = speaks.port if speaks else None
-    assumed = over_tls = False
+    assumed = False
     for text in texts:
         host, own = _host(text)
         number = own or port or (str(usual) if usual else "")
@@ -57,16 +67,32 @@ def places(texts: list[str], speaks: Spoken | None, word: str = "", port: str = 
             message = "has a port that is none"
             raise NothingNamedError(message)
         assumed = assumed or not (own or port)
-        secure = speaks is not None and kind not in _WEB_KINDS and int(number) == speaks.secure_port
-        over_tls = over_tls or secure
-        targets.append(f"{'tcp' if secure else kind}://{host}:{number}")
+        found.append((host, int(number)))
+    kind = speaks.kind if speaks and speaks.kind else "tcp"
+    # A list in which one port is for plain counts the servers of one machine, and says nothing of TLS.
+    over_tls = kind != "tcp" and speaks is not None and all(_over_tls(speaks, *each) for each in found)
     notes = [f"{kind}, there being no kind for {word}"] if speaks and not speaks.kind and word else []
-    notes += [f"tcp, because {word} over TLS may be spoken there"] if over_tls and kind != "tcp" else []
+    notes += [f"tcp, because {word} over TLS may be spoken there"] if over_tls else []
     notes += [f"the usual port {usual}"] if assumed else []
-    options = (_ANY_ANSWER,) if kind in _WEB_KINDS else ()
-    if speaks and speaks.kind and speaks.protocol == "redis":
-        options = (_NO_LOGIN,)
-    return Named(tuple(dict.fromkeys(targets)), options, ", ".join(notes))
+    kind = "tcp" if over_tls else kind
+    targets = dict.fromkeys(f"{kind}://{host}:{number}" for host, number in found)
+    return Named(tuple(targets), _options(kind), ", ".join(notes))
+
+
+def _over_tls(speaks: Spoken, host: str, port: int) -> bool:
+    """Tell whether a server most likely takes nobody without TLS, where what names it does not say so."""
+    if speaks.kind in _WEB_KINDS or speaks.protocol in _STARTS_PLAIN or speaks.is_secure:
+        return False
+    return port in (_HTTPS, *speaks.secure_ports) or bool(_ALWAYS_OVER_TLS.fullmatch(host))
+
+
+def _options(kind: str) -> tuple[tuple[str, str], ...]:
+    """Return what a server is asked by, of which a variable tells no more than that it is there."""
+    if kind in _WEB_KINDS:
+        return (_ANY_ANSWER,)
+    if kind in _GRPC_KINDS:
+        return (_NO_HEALTH,)
+    return (_NO_LOGIN,) if kind in _REDIS_KINDS else ()
 
 
 def only_reached(named: Named, why: str, kinds: str = "https?") -> Named:

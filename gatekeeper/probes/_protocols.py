@@ -10,13 +10,17 @@ from gatekeeper.probes import KINDS
 
 
 class Protocol(NamedTuple):
-    """A protocol: its name, its default port, other names of it, and those of it over TLS with their default port."""
+    """A protocol: its name, its default port, other names of it, and those of it over TLS with their default port.
+
+    ``over_tls`` are further ports at which TLS is the custom.
+    """
 
     name: str
     port: int
     others: str = ""
     secure: str = ""
     secure_port: int | None = None
+    over_tls: tuple[int, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -27,13 +31,17 @@ class Protocol(NamedTuple):
 class Spoken(NamedTuple):
     """What a scheme means: the kind that probes it (None if there is none yet), the port (None if unknown), whose.
 
-    ``secure_port`` is the one at which TLS is spoken, which the scheme itself does not mean.
+    ``is_secure`` says that the scheme itself means TLS; ``secure_ports`` are those at which it is spoken otherwise.
     """
 
     kind: str | None
     port: int | None
     protocol: str = ""
-    secure_port: int | None = None
+    secure_ports: tuple[int, ...] = ()
+    is_secure: bool = False
+
+
+_OF_MSK = (9094, 9096, 9098, 9194, 9196, 9198)
 
 
 def _all() -> Iterator[Protocol]:
@@ -42,11 +50,12 @@ def _all() -> Iterator[Protocol]:
     yield Protocol("redis", 6379, "valkey rediscache", "rediss valkeys")
     yield Protocol("sentinel", 26379, "redis-sentinel")
     yield Protocol("amqp", 5672, "rabbitmq rabbit pyamqp", "amqps", 5671)
-    yield Protocol("kafka", 9092, "plaintext sasl_plaintext", "sasl_ssl")
+    # Strimzi's listener for TLS, and Amazon MSK's (port information), inside its network and from outside.
+    yield Protocol("kafka", 9092, "plaintext sasl_plaintext", "sasl_ssl", None, (9093, *_OF_MSK))
     yield Protocol("mongodb", 27017, "mongo", "mongodb+srv")
     yield Protocol("memcached", 11211, "memcache pymemcache")
     yield Protocol("nats", 4222)
-    yield Protocol("mqtt", 1883, "mosquitto", "mqtts", 8883)
+    yield Protocol("mqtt", 1883, "mosquitto", "mqtts", 8883, (8884,))  # 8884: with certificates of clients
     yield Protocol("mssql", 1433, "sqlserver")
     yield Protocol("oracle", 1521)
     yield Protocol("clickhouse", 9000)
@@ -57,7 +66,7 @@ def _all() -> Iterator[Protocol]:
     yield Protocol("pulsar", 6650, "", "pulsar+ssl", 6651)
     yield Protocol("elasticsearch", 9200, "opensearch elastic")
     yield Protocol("influxdb", 8086, "influx")
-    yield Protocol("ldap", 389, "", "ldaps", 636)
+    yield Protocol("ldap", 389, "", "ldaps", 636, (3269,))  # 3269: Active Directory's global catalogue
     yield Protocol("smtp", 25, "mail", "smtps", 465)
     yield Protocol("imap", 143, "", "imaps", 993)
     yield Protocol("ftp", 21, "", "ftps", 990)
@@ -83,5 +92,6 @@ def spoken(scheme: str) -> Spoken | None:
             # other names its own comes first, whatever else it is called in the table.
             tried = (scheme,) if secure else tuple(each for each in protocol.names if each not in others)
             kind = next((each for each in tried if each in KINDS), None)
-            return Spoken(kind, port, protocol.name, None if secure else protocol.secure_port)
+            own = (protocol.secure_port,) if protocol.secure_port else ()
+            return Spoken(kind, port, protocol.name, (*own, *protocol.over_tls), secure)
     return None

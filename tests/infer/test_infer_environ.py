@@ -95,6 +95,11 @@ def problems_of(environ: Mapping[str, str], *patterns: str, needs: Sequence[str]
         ({"spring.datasource.url": "jdbc:postgresql://db/x"}, {"spring-datasource": f"{PG}://db:5432"}),
         ({"spring.data.host": "db", "spring.data.port": "1"}, {"spring-data": "tcp://db:1"}),
         ({"REDIS_EXPORTER_ADDR": "a:9121"}, {"redis-exporter": "tcp://a:9121"}),
+        ({"KAFKA_BROKERS": "a:1,b:2", "KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, {"kafka": "tcp://a:1|tcp://b:2"}),
+        (
+            {"spring.kafka.bootstrap-servers": "a:1", "spring.kafka.security.protocol": "ssl"},
+            {"spring-kafka-bootstrap": "tcp://a:1"},
+        ),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, {"otel-exporter-otlp": "tcp://c:4318"}),
         ({"TRACES_ENDPOINT": "http://c:4317"}, {"traces": "tcp://c:4317"}),
         ({"FILE_SERVER": "a:1", "DNS_SERVER": "b:53", "EXEC_URL": "exec://c:1"}, FILES),

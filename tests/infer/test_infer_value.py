@@ -160,13 +160,45 @@ def test_what_was_taken_for_it_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "hint", "port"), [("h", "smtp", "465"), ("h:465", "mail", ""), ("ldap://h:636", "", "")]
+    ("value", "hint", "port"),
+    [
+        ("h", "smtp", "465"),
+        ("h:465", "mail", ""),
+        ("ldap://h:636", "", ""),
+        ("ldap://h:3269", "", ""),
+        ("h:9093", "kafka", ""),
+        ("PLAINTEXT://h:9096,PLAINTEXT://i:9096", "", ""),
+        ("h:443", "elasticsearch", ""),
+        ("grpc://h:443", "", ""),
+        ("h.europe-west1.gcp.confluent.cloud:9092", "kafka", ""),
+    ]
+    + [(f"h.x.{domain}", hint, "") for domain, hint in (("confluent.cloud", "kafka"), ("tmprl.cloud", "temporal"))],
 )
 def test_a_server_at_the_port_for_tls_is_only_reached(value: str, hint: str, port: str) -> None:
     """Its protocol in plain would wait there for good, and nobody has said whom to trust."""
     named = read_value(value, hint, port)
-    assert named.targets[0].startswith("tcp://h:")
-    assert named.note.endswith("over TLS may be spoken there")
+    assert named.targets[0].startswith("tcp://h")
+    assert "over TLS may be spoken there" in named.note
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "targets"),
+    [
+        ("a:9092,b:9093,c:9094", "kafka", [f"{kind('kafka')}://{host}" for host in ("a:9092", "b:9093", "c:9094")]),
+        ("postgres://h:443/app", "", [f"{kind('postgres')}://h:443"]),
+        ("nats://h:443", "", [f"{kind('nats')}://h:443"]),
+        ("grpcs://h:443", "", [f"{kind('grpcs')}://h:443"]),
+        ("https://h", "", ["https://h:443"]),
+    ],
+)
+def test_a_port_alone_is_no_sign_of_tls(value: str, hint: str, targets: list[str]) -> None:
+    """Several servers of one machine count their ports on; some speak in plain first; a scheme may say all of it."""
+    assert list(read_value(value, hint).targets) == targets
+
+
+def test_a_server_of_grpc_need_not_tell_its_health() -> None:
+    """A collector of OpenTelemetry has no such service: a gate that nobody declared must not fail for that."""
+    assert read_value("grpc://collector:4317").options == (("accept_unimplemented", "yes"),)
 
 
 @pytest.mark.parametrize(
