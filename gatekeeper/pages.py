@@ -23,6 +23,7 @@ from gatekeeper.screen import table
 from gatekeeper.values import shown
 from gatekeeper.verdict import Verdict
 
+_WIDTH = 80  # cells of a terminal
 _STDOUT = 1
 USAGE = {
     "wait": (
@@ -209,10 +210,15 @@ def _all_settings(dependency: Dependency) -> list[Setting]:
 
 
 def kinds_page() -> str:
-    """Return a line for each kind."""
-    return table(
-        [["KIND", "READY WHEN", "EXAMPLE"], *([kind, _first_line(load(kind)), example(kind)] for kind in KINDS)]
-    )
+    """Return a row for each kind."""
+    first: dict[str, str] = {}
+    rows = [["KIND", "READY WHEN"]]
+    for kind, maker in KINDS.items():
+        same = first.setdefault(maker, kind)
+        over_tls = kind == "https" or kind in getattr(load(kind), "SECURE", ())
+        as_first = f"the same as {same}{', over TLS' if over_tls else ''}"
+        rows.append([kind, _first_line(load(kind)) if same == kind else as_first])
+    return _folded(rows) + "\n`gatekeeper kinds KIND` shows its options and an example.\n"
 
 
 def kind_page(kind: str) -> str:
@@ -221,8 +227,8 @@ def kind_page(kind: str) -> str:
     defaults = defaults_of(maker)
     own = [["  " + name, f"{option.help} [{defaults[name]}]"] for name, option in options_of(maker).items()]
     common = [["  " + name, option.help] for name, option in COMMON.items()]
-    shared = f"every kind takes:\n{table(common)}"
-    return f"{kind}: {_first_line(maker)}\n\n  {example(kind)}\n\n{kind} takes:\n{table(own)}\n{shared}"
+    shared = f"every kind takes:\n{_folded(common)}"
+    return f"{kind}: {_first_line(maker)}\n\n  {example(kind)}\n\n{kind} takes:\n{_folded(own)}\n{shared}"
 
 
 def example(kind: str) -> str:
@@ -248,6 +254,20 @@ def put(text: str) -> None:
 
 def _first_line(maker: type) -> str:
     return (maker.__doc__ or "").partition("\n")[0].rstrip(".")
+
+
+def _folded(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of two columns, the second one folded so that a terminal of the usual width holds it."""
+    import textwrap  # noqa: PLC0415 - for the pages on kinds only
+
+    width = max(len(name) for name, _ in rows)
+    return table(
+        [
+            [name if place == 0 else "", part]
+            for name, text in rows
+            for place, part in enumerate(textwrap.wrap(text, _WIDTH - width - 2, break_on_hyphens=False) or [""])
+        ]
+    )
 
 
 def _option(key: str) -> str:

@@ -55,11 +55,13 @@ def test_every_problem_is_told_at_once(command: str) -> None:
 
 
 def test_kinds_are_listed_and_explained() -> None:
-    """Each kind has a line, and a page of its own with its options and an example."""
+    """Each kind has a row, and a page of its own with its options and an example; all but that fits 80 columns."""
     lines = run("kinds").stdout.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == list(KINDS)
+    assert [line.split()[0] for line in lines[1:-2] if not line.startswith(" ")] == list(KINDS)
+    assert max(map(len, lines)) <= 80
     for kind in KINDS:
         page = run("kinds", kind)
+        assert max(len(line) for line in page.stdout.splitlines()[3:]) <= 80
         assert page.returncode == 0
         assert page.stdout.startswith(f"{kind}: ")
         assert "attempt_timeout" in page.stdout
