@@ -100,7 +100,8 @@ class Login:
         """Return what it means that the server ends the connection (AMQP 0-9-1, 1.1; the texts are RabbitMQ's)."""
         where = self._dialog.where
         if code == _REFUSED:
-            return failed(Reason.FORBIDDEN, f"{where} (it refuses user and password)")
+            # At once: further tries may lock the account.
+            return failed(Reason.FORBIDDEN, f"{where} (it refuses user and password)")._replace(certain=True)
         if code in (_FORCED, _INTERNAL):
             return waiting(Reason.STARTING, f"{where} (code {code})")
         if code == _NOT_ALLOWED and text.startswith("NOT_ALLOWED - vhost ") and text.endswith(" not found"):

@@ -24,7 +24,7 @@ from gatekeeper.values import BadValueError, flag, quoted
 _PATH = b"/grpc.health.v1.Health/Check"
 _LONGEST_NAME = 255  # bytes of a service's name
 _MOST = 4096  # bytes of an answer, whose message has two
-_UNAUTHENTICATED = 16
+_UNIMPLEMENTED, _UNAUTHENTICATED = 12, 16
 _BUSY = (429, 502, 503, 504)  # what a proxy says for UNAVAILABLE (doc/http-grpc-status-mapping.md)
 _UNKNOWN, _SERVING, _NOT_SERVING, _SERVICE_UNKNOWN = 0, 1, 2, 3  # ServingStatus
 
@@ -77,7 +77,10 @@ class HealthServer(Server):
             if miss.outcome.reason is Reason.WRONG_PROTOCOL:
                 return dialog.wrong("it answers, but not in HTTP/2")
             raise
-        return self._meaning(dialog.where, _code(said | dict(talk.trailers)), body)
+        said |= dict(talk.trailers)
+        if _of_envoy_itself(said):
+            return waiting(Reason.STARTING, f"{dialog.where} (a proxy answers, which has no route to a server)")
+        return self._meaning(dialog.where, _code(said), body)
 
     def _fields(self, name: str) -> Fields:
         port = f":{self.dsn.places[0].port}" if self.dsn.places else ""
@@ -114,6 +117,15 @@ class HealthServer(Server):
                 return failed(Reason.UNWANTED_ANSWER, f"{where} ({why})")
             case _:
                 return waiting(Reason.UNWANTED_ANSWER, f"{where} ({told})")
+
+
+def _of_envoy_itself(said: Mapping[bytes, bytes]) -> bool:
+    """Tell whether Envoy has no route yet, for which it says UNIMPLEMENTED as well (its 404 in terms of gRPC).
+
+    What a server has said bears the time that it took for it, unless that is switched off, or a text for the error.
+    """
+    is_envoy = b"envoy" in said.get(b"server", b"") and b"x-envoy-upstream-service-time" not in said
+    return is_envoy and _code(said) == _UNIMPLEMENTED and not said.get(b"grpc-message")
 
 
 def _forbidden(detail: str, *, rotated: bool) -> Outcome:

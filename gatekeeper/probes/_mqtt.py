@@ -79,7 +79,8 @@ def outcome_of(code: int, dialog: Dialog, version: str, *, credentials: bool) ->
         return ready(where)
     if code in _REFUSED:
         if credentials:
-            return failed(Reason.FORBIDDEN, f"{where} (it refuses user and password)")
+            # At once: further tries may lock the account, or ban the client.
+            return failed(Reason.FORBIDDEN, f"{where} (it refuses user and password)")._replace(certain=True)
         return ready(where, reason=Reason.READY_AUTH_REQUIRED)
     if code == _OTHER_VERSION:
         other = next(each for each in LEVELS if each != version)

@@ -33,7 +33,8 @@ def outcome_of_error(line: bytes, dialog: Dialog, *, credentials: bool) -> Outco
     text, where = line.lower(), dialog.where
     if any(each in text for each in _REFUSED):
         if credentials:
-            return failed(Reason.FORBIDDEN, f"{where} (it refuses the credentials)")
+            # At once: further tries are errors in its log.
+            return failed(Reason.FORBIDDEN, f"{where} (it refuses the credentials)")._replace(certain=True)
         return ready(where, reason=Reason.READY_AUTH_REQUIRED)
     if _FULL in text:
         return waiting(Reason.UNWANTED_ANSWER, f"{where} (it has as many connections as it takes)")

@@ -20,6 +20,7 @@ from gatekeeper.probes._nats import NAME, Login, outcome_of_error
 from gatekeeper.probes._together import obeying, together
 
 _NEVER = 86_400  # seconds: the driver has no time limit of its own, the attempt has one
+_PAUSE = 10.0  # seconds between logins of an account that may be made known yet
 _MOST = 256 * 1024  # bytes that are read in all
 _MEANINGS: Mapping[Any, tuple[Reason, str]] = {
     404: (Reason.NOT_FOUND, "no {}"),
@@ -164,7 +165,11 @@ class _Session:
         except MissError as miss:
             return miss.outcome
         except errors.Error as error:
-            return outcome_of_error(str(error).encode(), self._dialog, credentials=True)
+            outcome = outcome_of_error(str(error).encode(), self._dialog, credentials=True)
+            if login.creds and outcome.reason is Reason.FORBIDDEN:
+                # The server may not have been told of the account yet, which an operator pushes to it once it runs.
+                return waiting(Reason.FORBIDDEN, outcome.detail, retry_after=_PAUSE)
+            return outcome
         except Exception:  # noqa: BLE001 - whatever the driver makes of a file or a server that nobody vouches for
             if login.creds and not self._transport.miss:
                 return waiting(Reason.FORBIDDEN, f"creds {login.place} (cannot be used)")

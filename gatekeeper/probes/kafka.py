@@ -135,7 +135,7 @@ class KafkaCluster(Account):
         if topic is None or topic.error == _UNKNOWN_TOPIC:
             return waiting(Reason.NOT_FOUND, f"{where} (topic {name})", gone=topic is not None)
         if topic.error == _TOPIC_FORBIDDEN:
-            return failed(Reason.FORBIDDEN, f"{where} (topic {name})")
+            return waiting(Reason.FORBIDDEN, f"{where} (no permission for topic {name})")  # it may be granted yet
         if topic.error not in (0, _LEADER_NOT_AVAILABLE):
             return waiting(Reason.UNWANTED_ANSWER, f"{where} (topic {name}: Kafka's error {topic.error})")
         if (count := len(topic.partitions)) < (self.partitions or 0):

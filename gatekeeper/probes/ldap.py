@@ -25,6 +25,11 @@ _NEVER = (
 )
 _HIDDEN = (*_NEVER, _ldap.UNWILLING, _ldap.NO_SUCH_OBJECT)  # of the root DSE, which is always there
 
+_WANTS = {
+    _ldap.CONFIDENTIALITY_REQUIRED: "it wants TLS",
+    # Active Directory's word to a password in plain, where it requires that messages are signed.
+    _ldap.STRONGER_AUTH_REQUIRED: "it wants a stronger login, or TLS: LDAP's result 8",
+}
 _PAUSE = 10.0  # seconds between logins that may be refused for either reason
 
 
@@ -136,7 +141,7 @@ class Directory(Account):
 
 
 def _forbidden(code: int, where: str) -> Outcome:
-    why = "it wants TLS" if code == _ldap.CONFIDENTIALITY_REQUIRED else f"LDAP's result {code}"
+    why = _WANTS.get(code, f"LDAP's result {code}")
     return failed(Reason.FORBIDDEN, f"{where} ({why})")
 
 

@@ -20,6 +20,7 @@ from gatekeeper.values import BadValueError, Secret, flag
 _MOST, _MOST_LINES = 2048, 100  # bytes of a line (4.5.3.1.5 has 512), and lines of a reply
 _GREETING, _GO_AHEAD, _DONE, _LOGGED_IN, _MORE = 220, 220, 250, 235, 334
 _UNKNOWN = (500, 501, 502, 503, 504, 530)  # to a command that every server of SMTP knows; 530 is what FTP says
+_WANTS_TLS = (530, 538)  # to a login (RFC 3207, 4; RFC 4954, 6)
 _TRANSIENT = range(400, 500)
 
 
@@ -111,6 +112,9 @@ class MailServer(Account):
             return ready(dialog.where)
         if code in _TRANSIENT:
             return waiting(Reason.STARTING, f"{dialog.where} (it answers {code})")
+        if code in _WANTS_TLS and not dialog.is_secure:
+            why = "it takes no login without TLS: starttls=yes asks for it"
+            return failed(Reason.FORBIDDEN, f"{dialog.where} ({why})")
         # At once: further tries may lock the account.
         return failed(Reason.FORBIDDEN, f"{dialog.where} (user or password is refused: {code})")._replace(certain=True)
 

@@ -175,7 +175,9 @@ def test_who_has_a_password_is_let_in(rabbit: Rabbit, tmp_path: Path) -> None:
 def test_who_is_refused_is_told_which_refusal_it_is(rabbit: Rabbit) -> None:
     """A wrong password will not become right; a virtual host and the permission for it may come yet."""
     port = rabbit.port
-    assert found(f"amqp://app:wrong@127.0.0.1:{port}/shop") == ("failed", "forbidden")
+    refused = attempt(f"amqp://app:wrong@127.0.0.1:{port}/shop")
+    assert isinstance(refused, Outcome)
+    assert (refused.state, refused.reason, refused.certain) == (State.FAILED, Reason.FORBIDDEN, True)
     assert found(f"amqp://nobody:{PASSWORD}@127.0.0.1:{port}/shop") == ("failed", "forbidden")
     assert found(f"amqp://app:{PASSWORD}@127.0.0.1:{port}/none") == ("waiting", "not_found")
     assert found(f"amqp://app:{PASSWORD}@127.0.0.1:{port}/locked") == ("waiting", "forbidden")

@@ -254,6 +254,23 @@ def test_only_a_whole_answer_counts(frames: list[bytes], state: State, reason: R
         assert told(attempt(f"grpc://127.0.0.1:{port}")) == (state, reason)
 
 
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        (b"", State.WAITING),
+        (field(b"x-envoy-upstream-service-time", b"1"), State.FAILED),
+        (field(b"grpc-message", b"unknown service"), State.FAILED),
+    ],
+)
+def test_an_envoy_without_a_route_is_no_server_without_health(fields: bytes, state: State) -> None:
+    """It says UNIMPLEMENTED itself until it knows the way, which opens no gate either; a server's own word counts."""
+    unimplemented = GRPC + field(b"grpc-status", b"12") + field(b"server", b"envoy") + fields
+    with serving(saying(SETTINGS, frame(1, 5, unimplemented))) as port:
+        assert attempt(f"grpc://127.0.0.1:{port}").state is state
+        taken = attempt(f"grpc://127.0.0.1:{port}", accept_unimplemented="yes")
+    assert taken.state is (State.READY if state is State.FAILED else State.WAITING)
+
+
 @pytest.mark.parametrize("message", [b"\x08", b"\x08\x80", b"\x0f", b"\x12\x05hi", b"\x08" + b"\xff" * 20, b"\x0d\1"])
 def test_a_message_that_is_cut_is_none(message: bytes) -> None:
     """No number is made up where one is missing."""

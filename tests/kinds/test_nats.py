@@ -100,7 +100,9 @@ def test_a_server_that_wants_a_login_is_ready(tmp_path: Path) -> None:
         (tmp_path / "password").write_text(f"{PASSWORD}\n")
         assert found(f"nats://app:{PASSWORD}@{server.where}") == READY
         assert found(f"nats://app@{server.where}", password_file=str(tmp_path / "password")) == READY
-        assert found(f"nats://app:wrong@{server.where}") == FORBIDDEN
+        refused = attempt(f"nats://app:wrong@{server.where}")
+        assert isinstance(refused, Outcome)
+        assert (refused.state, refused.reason, refused.certain) == (State.FAILED, Reason.FORBIDDEN, True)
         assert found(f"nats://{server.where}", login="yes") == FORBIDDEN
         assert server.log[before:].count("gatekeeper") == 2  # the two that were refused, each in a line
         lines = (f"right=nats://app:{PASSWORD}@{server.where}", f"wrong=nats://nobody:{PASSWORD}@{server.where}")
@@ -158,7 +160,7 @@ def test_credentials_are_a_jwt_and_a_seed(tmp_path: Path) -> None:
         creds.write_text(file.format(user_jwt, user.seed.decode()) + "------END USER NKEY SEED------\n")
         assert found(f"nats://{server.where}", creds=str(creds)) == READY
         creds.write_text(file.format(user_jwt, account.seed.decode()))
-        assert found(f"nats://{server.where}", creds=str(creds)) == FORBIDDEN
+        assert found(f"nats://{server.where}", creds=str(creds)) == ("waiting", "forbidden")
         told_nowhere(user_jwt, f"nats://{server.where} creds={creds}", tmp_path)
 
 

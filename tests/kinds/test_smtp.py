@@ -237,8 +237,18 @@ def test_a_login_is_made_as_it_is_offered(
     heard: list[bytes] = []
     script = scripted(b"220 mail\r\n", b"250-mail\r\n250 " + offer + b"\r\n", *answers, heard=heard)
     with serving(script) as port:
-        assert told(attempt(f"smtp://app:{PASSWORD}@127.0.0.1:{port}")) == outcome
+        found = attempt(f"smtp://app:{PASSWORD}@127.0.0.1:{port}")
+    assert told(found) == outcome
     assert len(heard) == said
+
+
+def test_a_login_that_wants_tls_says_so() -> None:
+    """It is not the password that is refused (RFC 3207, 4)."""
+    answers = (b"250-mail\r\n250 AUTH PLAIN\r\n", b"530 Must issue a STARTTLS command first\r\n")
+    with serving(scripted(b"220 mail\r\n", *answers)) as port:
+        found = attempt(f"smtp://app:{PASSWORD}@127.0.0.1:{port}")
+    assert told(found) == FORBIDDEN
+    assert "(it takes no login without TLS: starttls=yes asks for it)" in str(found)
 
 
 @pytest.mark.parametrize("banner", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"+OK\r\n"])
