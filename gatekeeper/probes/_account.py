@@ -4,6 +4,7 @@ Whoever gives a password wants to know that it is taken. The driver is the field
 loaded for that alone; that a server is up is known before, without a word of credentials.
 """
 
+import os
 import ssl
 import sys
 from dataclasses import dataclass
@@ -36,11 +37,21 @@ class At(NamedTuple):
     name: str
 
 
+def _installed(module: str) -> bool:
+    """Tell whether a module can be loaded, without loading anything of it: an older driver may lack it."""
+    top, *inner = module.split(".")
+    spec = find_spec(top)
+    if not spec or not inner:
+        return spec is not None
+    stems = [os.path.join(folder, *inner) for folder in spec.submodule_search_locations or () if os.path.isdir(folder)]
+    return not stems or any(os.path.exists(stem) or os.path.exists(f"{stem}.py") for stem in stems)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account(Server):
     """A server that one can log in to."""
 
-    DRIVER: ClassVar[str] = ""  # the module, where one is needed
+    DRIVER: ClassVar[str] = ""  # the module, where one is needed: one that older drivers have not
     EXTRA: ClassVar[str]  # of the package, by which it is installed
     LOOKS: ClassVar[tuple[str, ...]] = ()  # the options that only somebody who has logged in can see to
     IN_ONE: ClassVar[bool] = False  # whether `speak` logs in as well, in the same conversation
@@ -59,7 +70,7 @@ class Account(Server):
             wrong += [(key, "needs login: leave out login=no") for key in cls.LOOKS if key in options]
         if probe.password_file and probe.dsn.password:
             wrong.append(("password_file", "is a second password: leave one out"))
-        if probe.logs_in and cls.DRIVER and not find_spec(cls.DRIVER):
+        if probe.logs_in and cls.DRIVER and not _installed(cls.DRIVER):
             how = f"pip install 'gatekeeper-agent[{cls.EXTRA}]'; login=no looks whether it is up without"
             wrong.append(("", f"logging in needs a driver: {how}"))
         if wrong:

@@ -13,6 +13,9 @@ from gatekeeper.probes._stream import SocketStream, Stream
 from gatekeeper.probes._tls import TlsStream, secured
 
 MOST = 64 * 1024  # bytes of one answer, where a protocol needs no more
+# How a server of TLS alone answers in plain: an alert of two bytes (RFC 8446, 5.1 and 6), in whatever version.
+_ALERTS = tuple(bytes((21, 3, minor, 0, 2)) for minor in range(1, 5))
+_ALERT = 7  # bytes
 
 
 class Dialog:
@@ -25,6 +28,7 @@ class Dialog:
         self._plain: SocketStream | None = stream
         self._come = b""
         self._goodbye = b""
+        self._unheard = True
 
     def __enter__(self) -> Self:
         """Return the dialog, to be closed at the end of the block."""
@@ -117,6 +121,9 @@ class Dialog:
             raise MissError(outcome_of(error, self.where)) from None
         if not data:
             raise MissError(self._closed())
+        if self._unheard and not self.is_secure and len(data) >= _ALERT and data.startswith(_ALERTS):
+            raise MissError(self.wrong("it answers in TLS, which tls=yes speaks"))
+        self._unheard = False
         self._come += data
 
     def _closed(self) -> Outcome:

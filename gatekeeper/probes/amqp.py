@@ -37,7 +37,7 @@ class Amqp(Account):
     EXAMPLE: ClassVar[str] = "broker=amqp://mq"
     PORTS: ClassVar[Mapping[str, int]] = {"amqp": 5672, "amqps": 5671, "rabbitmq": 5672}
     SECURE: ClassVar[frozenset[str]] = frozenset({"amqps"})
-    DRIVER: ClassVar[str] = "pika"
+    DRIVER: ClassVar[str] = "pika.credentials"
     EXTRA: ClassVar[str] = "amqp"
     LOOKS: ClassVar[tuple[str, ...]] = ("queue", "exchange")
     IN_ONE: ClassVar[bool] = True

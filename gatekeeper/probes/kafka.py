@@ -15,13 +15,17 @@ from gatekeeper.probes._dialog import Dialog
 from gatekeeper.probes._kafka import METADATA, SASL_HANDSHAKE, Cluster, Kafka, Topic
 from gatekeeper.probes._options import BadOptionsError, Options, option
 from gatekeeper.probes._race import over_peers
-from gatekeeper.probes._server import Dsn, Place, Server
+from gatekeeper.probes._server import Dsn, Place, Server, read_dsn
 from gatekeeper.probes._target import host_name, port_number
 from gatekeeper.values import BadValueError, Secret, flag, one_of, quoted, whole
 
 # The errors that are told apart (protocol guide, Error Codes).
 _UNKNOWN_TOPIC, _LEADER_NOT_AVAILABLE, _TOPIC_FORBIDDEN = 3, 5, 29
 _UNSUPPORTED_MECHANISM, _AUTHENTICATION_FAILED = 33, 58
+
+_OVER_TLS = "kafka+ssl"  # what a target means whose servers say so
+# Before a server: the protocol of its listener (Kafka's security.protocol).
+_PROTOCOL = r"(?i)(?<=[/,@\s])((?:SASL_)?(?:PLAINTEXT|SSL))://"
 
 
 def topic_name(text: str) -> str:
@@ -40,7 +44,8 @@ class KafkaCluster(Account):
 
     EXAMPLE: ClassVar[str] = "events=kafka://kafka-1,kafka-2 topic=orders partitions=12"
     PORTS: ClassVar[Mapping[str, int]] = {"kafka": 9092}
-    DRIVER: ClassVar[str] = "kafka"
+    SECURE: ClassVar[frozenset[str]] = frozenset({_OVER_TLS})
+    DRIVER: ClassVar[str] = "kafka.net.sasl"
     EXTRA: ClassVar[str] = "kafka"
 
     mechanism: str = option(one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), "how to log in (SASL)", default="PLAIN")
@@ -65,10 +70,25 @@ class KafkaCluster(Account):
         return probe
 
     @classmethod
+    def dsn_of(cls, target: str, *, needs_host: bool) -> Dsn:
+        """Return the parts of a target; raises `BadValueError`.
+
+        Servers may be given as settings of clients list them, ``SASL_SSL://a:9093,SASL_SSL://b:9093``.
+        """
+        import re  # noqa: PLC0415 - for those who declare one
+
+        said = {each.upper() for each in re.findall(_PROTOCOL, target)}
+        dsn = read_dsn(re.sub(_PROTOCOL, "", target), cls.PORTS, needs_host=needs_host)
+        if len(said) > 1:
+            message = "lists servers of several protocols: declare them on their own"
+            raise BadValueError(message)
+        return dsn._replace(scheme=_OVER_TLS) if said & {"SSL", "SASL_SSL"} else dsn
+
+    @classmethod
     def of_dsn(cls, dsn: Dsn) -> Mapping[str, Any]:
         """Take a user and a password."""
         if dsn.path or dsn.query:
-            message = f"takes nothing behind the port: write {dsn.scheme}://HOST:PORT"
+            message = "takes nothing behind the port: write kafka://HOST:PORT"
             raise BadValueError(message)
         return {"dsn": dsn}
 

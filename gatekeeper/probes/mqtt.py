@@ -40,7 +40,7 @@ class Mqtt(Account):
     EXAMPLE: ClassVar[str] = "broker=mqtt://mosquitto"
     PORTS: ClassVar[Mapping[str, int]] = {"mqtt": 1883, "mqtts": 8883}
     SECURE: ClassVar[frozenset[str]] = frozenset({"mqtts"})
-    DRIVER: ClassVar[str] = "paho"
+    DRIVER: ClassVar[str] = "paho.mqtt.enums"
     EXTRA: ClassVar[str] = "mqtt"
     IN_ONE: ClassVar[bool] = True
 

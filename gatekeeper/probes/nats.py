@@ -40,7 +40,7 @@ class Nats(Account):
     EXAMPLE: ClassVar[str] = "events=nats://nats"
     PORTS: ClassVar[Mapping[str, int]] = {"nats": 4222}
     UPGRADES: ClassVar[bool] = True
-    DRIVER: ClassVar[str] = "nats"
+    DRIVER: ClassVar[str] = "nats.aio.transport"
     EXTRA: ClassVar[str] = "nats"
     LOOKS: ClassVar[tuple[str, ...]] = ("jetstream", "stream")
     IN_ONE: ClassVar[bool] = True

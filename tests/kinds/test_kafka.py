@@ -1,7 +1,10 @@
 """Kafka: a real broker in each state it can be brought into, and scripted ones for those it cannot."""
 
 import asyncio
+import os
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from socket import socket
@@ -153,9 +156,14 @@ def test_a_listener_over_tls_is_verified(running: Broker, pair: tuple[Pair, Pair
     """Any option of TLS speaks it; without one, the alert that comes back is another protocol."""
     port, issuer = running.ports["TLS"], str(pair[0].cert)
     assert told(attempt(f"kafka://localhost:{port}", ca=issuer, advertised="yes")) == READY
+    listed = f"kafka://SSL://localhost:{port},SSL://localhost:{port}"
+    assert told(attempt(listed, ca=issuer)) == READY
+    assert told(attempt(listed)) == (State.WAITING, Reason.TLS_FAILED)
     assert told(attempt(f"kafka://localhost:{port}", tls="yes")) == (State.WAITING, Reason.TLS_FAILED)
     assert told(attempt(f"kafka://127.0.0.1:{port}", ca=issuer)) == (State.WAITING, Reason.TLS_FAILED)
-    assert told(attempt(f"kafka://localhost:{port}")) == (State.WAITING, Reason.WRONG_PROTOCOL)
+    found = attempt(f"kafka://localhost:{port}")
+    assert told(found) == (State.WAITING, Reason.WRONG_PROTOCOL)
+    assert "(it answers in TLS, which tls=yes speaks)" in str(found)
     plain = running.ports["PLAIN"]
     assert attempt(f"kafka://localhost:{plain}", 60, ca=issuer) != READY
 
@@ -253,6 +261,17 @@ def test_what_a_broker_knows_is_weighed(answer: bytes, reason: Reason) -> None:
     assert "kafka-1" not in str(found)
 
 
+def test_a_driver_that_is_too_old_is_none(tmp_path: Path) -> None:
+    """An application may have another version of it installed: that is said before anything is waited for."""
+    old = tmp_path / "kafka"
+    (old / "sasl").mkdir(parents=True)
+    (old / "__init__.py").touch()
+    declare = "from gatekeeper.probes import load; load('kafka').parse('kafka://a:b@c', {})"
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))}
+    done = subprocess.run([sys.executable, "-c", declare], env=environ, capture_output=True, text=True, check=False)
+    assert "logging in needs a driver: pip install 'gatekeeper-agent[kafka]'" in done.stderr
+
+
 @pytest.mark.parametrize("proof", [b"", b"v=AAAA", b"e=other-error", b"r=x,s=AAAA,i=99999999", b"\xff"])
 def test_a_broker_that_cannot_know_the_password_is_not_believed(proof: bytes) -> None:
     """SCRAM has the broker prove that it knows the password too (RFC 5802)."""
@@ -276,6 +295,8 @@ def test_another_protocol_is_said_and_waited_out(banner: bytes) -> None:
 @pytest.mark.parametrize(
     ("target", "options", "problem"),
     [
+        ("kafka://SSL://a,PLAINTEXT://b", {}, "lists servers of several protocols: declare them on their own"),
+        ("kafka://SASL_SSL://kafka/orders", {}, "takes nothing behind the port: write kafka://HOST:PORT"),
         ("kafka://kafka/orders", {}, "takes nothing behind the port: write kafka://HOST:PORT"),
         ("kafka://kafka", {"partitions": "3"}, "partitions: needs topic, whose partitions are counted"),
         ("kafka://kafka", {"topic": "a b"}, "'a b' is no name of a topic"),
