@@ -19,7 +19,6 @@ _NO_HEALTH = ("accept_unimplemented", "yes")
 _REDIS_KINDS = ("redis", "rediss", "valkey", "valkeys")
 _GRPC_KINDS = ("grpc", "grpcs")
 _HTTPS = 443
-_STARTS_PLAIN = ("postgres", "mysql", "nats")  # whose servers speak before TLS at whatever port
 # Whose servers speak TLS alone, at the port that is otherwise for plain.
 _ALWAYS_OVER_TLS = re.compile(
     r".+\.(confluent\.cloud|tmprl\.cloud|api\.temporal\.io|servicebus\.windows\.net|redis\.cache\.windows\.net|upstash\.io)\.?",
@@ -81,7 +80,7 @@ def places(texts: list[str], speaks: Spoken | None, word: str = "", port: str = 
 
 def _over_tls(speaks: Spoken, host: str, port: int) -> bool:
     """Tell whether a server most likely takes nobody without TLS, where what names it does not say so."""
-    if speaks.kind in _WEB_KINDS or speaks.protocol in _STARTS_PLAIN or speaks.is_secure:
+    if speaks.kind in _WEB_KINDS or speaks.upgrades or speaks.is_secure:
         return False
     return port in (_HTTPS, *speaks.secure_ports) or bool(_ALWAYS_OVER_TLS.fullmatch(host))
 

@@ -12,7 +12,7 @@ from gatekeeper.probes import KINDS
 class Protocol(NamedTuple):
     """A protocol: its name, its default port, other names of it, and those of it over TLS with their default port.
 
-    ``over_tls`` are further ports at which TLS is the custom.
+    ``over_tls`` are further ports at which TLS is the custom; one that ``upgrades`` begins in plain at any port.
     """
 
     name: str
@@ -21,6 +21,7 @@ class Protocol(NamedTuple):
     secure: str = ""
     secure_port: int | None = None
     over_tls: tuple[int, ...] = ()
+    upgrades: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -39,14 +40,15 @@ class Spoken(NamedTuple):
     protocol: str = ""
     secure_ports: tuple[int, ...] = ()
     is_secure: bool = False
+    upgrades: bool = False
 
 
 _OF_MSK = (9094, 9096, 9098, 9194, 9196, 9198)
 
 
 def _all() -> Iterator[Protocol]:
-    yield Protocol("postgres", 5432, "postgresql pg pgsql psql postgis timescaledb cockroachdb")
-    yield Protocol("mysql", 3306, "mariadb mysql2 trilogy mysqlgis")
+    yield Protocol("postgres", 5432, "postgresql pg pgsql psql postgis timescaledb cockroachdb", upgrades=True)
+    yield Protocol("mysql", 3306, "mariadb mysql2 trilogy mysqlgis", upgrades=True)
     yield Protocol("redis", 6379, "valkey rediscache", "rediss valkeys")
     yield Protocol("sentinel", 26379, "redis-sentinel")
     yield Protocol("amqp", 5672, "rabbitmq rabbit pyamqp", "amqps", 5671)
@@ -54,7 +56,7 @@ def _all() -> Iterator[Protocol]:
     yield Protocol("kafka", 9092, "plaintext sasl_plaintext", "sasl_ssl", None, (9093, *_OF_MSK))
     yield Protocol("mongodb", 27017, "mongo", "mongodb+srv")
     yield Protocol("memcached", 11211, "memcache pymemcache")
-    yield Protocol("nats", 4222)
+    yield Protocol("nats", 4222, upgrades=True)
     yield Protocol("mqtt", 1883, "mosquitto", "mqtts", 8883, (8884,))  # 8884: with certificates of clients
     yield Protocol("mssql", 1433, "sqlserver")
     yield Protocol("oracle", 1521)
@@ -93,5 +95,5 @@ def spoken(scheme: str) -> Spoken | None:
             tried = (scheme,) if secure else tuple(each for each in protocol.names if each not in others)
             kind = next((each for each in tried if each in KINDS), None)
             own = (protocol.secure_port,) if protocol.secure_port else ()
-            return Spoken(kind, port, protocol.name, (*own, *protocol.over_tls), secure)
+            return Spoken(kind, port, protocol.name, (*own, *protocol.over_tls), secure, protocol.upgrades)
     return None

@@ -79,6 +79,9 @@ class KafkaCluster(Account):
 
         said = {each.upper() for each in re.findall(_PROTOCOL, target)}
         dsn = read_dsn(re.sub(_PROTOCOL, "", target), cls.PORTS, needs_host=needs_host)
+        if re.search(rf"{_PROTOCOL}[^,]*@", target):
+            message = "has a user behind SSL:// or the like: write it in front, as in kafka://USER@SSL://HOST:PORT"
+            raise BadValueError(message)
         if len(said) > 1:
             message = "lists servers of several protocols: declare them on their own"
             raise BadValueError(message)

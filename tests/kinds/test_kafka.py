@@ -295,6 +295,11 @@ def test_another_protocol_is_said_and_waited_out(banner: bytes) -> None:
 @pytest.mark.parametrize(
     ("target", "options", "problem"),
     [
+        (
+            "kafka://SASL_SSL://a:PASSWORD@kafka",
+            {},
+            "has a user behind SSL:// or the like: write it in front",
+        ),
         ("kafka://SSL://a,PLAINTEXT://b", {}, "lists servers of several protocols: declare them on their own"),
         ("kafka://SASL_SSL://kafka/orders", {}, "takes nothing behind the port: write kafka://HOST:PORT"),
         ("kafka://kafka/orders", {}, "takes nothing behind the port: write kafka://HOST:PORT"),
