@@ -8,6 +8,7 @@ import os
 import ssl
 import sys
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import ClassVar, NamedTuple, Self
@@ -35,6 +36,18 @@ class At(NamedTuple):
     port: int
     unix: str | None
     name: str
+
+
+async def loaded(module: str) -> None:
+    """Return once a module is loaded, aside: a driver takes part of a second, and seconds where a pod has little CPU.
+
+    Others are attempted and signals heard meanwhile. Raises `MissError` where no thread is left.
+    """
+    if not _is_loaded(module):
+        from gatekeeper.probes._aside import aside  # noqa: PLC0415 - once for each driver
+
+        with during("loading a driver"):
+            await aside("loading a driver", partial(import_module, module))
 
 
 def _installed(module: str) -> bool:
@@ -129,12 +142,8 @@ class Account(Server):
     async def _and_log_in(self, outcome: Outcome, at: At) -> Outcome:
         if outcome.state is not State.READY or not self.logs_in or self.IN_ONE:
             return outcome
-        if self.DRIVER and not _is_loaded(self.DRIVER):
-            # It takes tenths of a second, and many where there is little of a CPU: others are attempted meanwhile.
-            from gatekeeper.probes._aside import aside  # noqa: PLC0415 - once for each driver
-
-            with during(f"loading {self.DRIVER}"):
-                await aside("loading a driver", lambda: import_module(self.DRIVER))
+        if self.DRIVER:
+            await loaded(self.DRIVER)
         return await self.log_in(at)
 
 

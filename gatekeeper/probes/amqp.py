@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from gatekeeper.model import Outcome, Reason, ready, waiting
-from gatekeeper.probes._account import Account
+from gatekeeper.probes._account import Account, loaded
 from gatekeeper.probes._amqp import CLOSE, START, Wanted, greeting
 from gatekeeper.probes._dialog import Dialog
 from gatekeeper.probes._local import file_path
@@ -80,7 +80,8 @@ class Amqp(Account):
             return dialog.wrong()
         if not self.logs_in:
             return ready(dialog.where, reason=Reason.READY_AUTH_REQUIRED)
-        from gatekeeper.probes._amqp_login import Login  # noqa: PLC0415 - loads the driver
+        await loaded("gatekeeper.probes._amqp_login")
+        from gatekeeper.probes._amqp_login import Login  # noqa: PLC0415 - the driver is for who logs in
 
         return await Login(dialog, self.wanted()).log_in(found)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from gatekeeper.model import Outcome, Reason, State, failed, ready, waiting
-from gatekeeper.probes._account import Account
+from gatekeeper.probes._account import Account, loaded
 from gatekeeper.probes._dialog import Dialog
 from gatekeeper.probes._kafka import METADATA, SASL_HANDSHAKE, Cluster, Kafka, Topic
 from gatekeeper.probes._options import BadOptionsError, Options, option
@@ -136,6 +136,7 @@ class KafkaCluster(Account):
         password = self.password() or Secret("")
         if error == _UNSUPPORTED_MECHANISM:
             return failed(Reason.FORBIDDEN, f"{where} (it does not offer the mechanism {self.mechanism})")
+        await loaded("gatekeeper.probes._kafka_login")
         from gatekeeper.probes._kafka_login import authenticated  # noqa: PLC0415 - the driver is for who logs in
 
         error = await authenticated(talk, self.mechanism, self.dsn.user or "", password.value)

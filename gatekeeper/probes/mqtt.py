@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from gatekeeper.model import Outcome, Reason, waiting
-from gatekeeper.probes._account import Account
+from gatekeeper.probes._account import Account, loaded
 from gatekeeper.probes._dialog import Dialog
 from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._mqtt import DISCONNECT, LEVELS, accepted, connack, connect, outcome_of
@@ -72,14 +72,15 @@ class Mqtt(Account):
         del name
         who = self.client_id or f"gatekeeper-{os.urandom(6).hex()}"  # 23 bytes: what every broker takes
         level = LEVELS[self.version]
-        await dialog.write(self._login(dialog, level, who) if self.logs_in else connect(level, who))
+        await dialog.write(await self._login(dialog, level, who) if self.logs_in else connect(level, who))
         code = await connack(dialog)
         if accepted(code):
             dialog.at_the_end(DISCONNECT)
         return outcome_of(code, dialog, self.version, credentials=self.logs_in)
 
-    def _login(self, dialog: Dialog, level: int, who: str) -> bytes:
-        from gatekeeper.probes._mqtt_login import connect_as  # noqa: PLC0415 - loads the driver
+    async def _login(self, dialog: Dialog, level: int, who: str) -> bytes:
+        await loaded("gatekeeper.probes._mqtt_login")
+        from gatekeeper.probes._mqtt_login import connect_as  # noqa: PLC0415 - the driver is for who logs in
 
         password = self.password()
         given = raw(password.value) if password else None

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import Any, ClassVar, Self
 
 from gatekeeper.model import Outcome, Reason, ready, waiting
-from gatekeeper.probes._account import Account
+from gatekeeper.probes._account import Account, loaded
 from gatekeeper.probes._dialog import Dialog
 from gatekeeper.probes._local import contents, file_path
 from gatekeeper.probes._miss import MissError
@@ -109,7 +109,8 @@ class Nats(Account):
             return waiting(Reason.STARTING, f"{dialog.where} (it is about to stop)")
         await self._upgrade(dialog, name, info)
         if self.logs_in:
-            from gatekeeper.probes._nats_login import log_in  # noqa: PLC0415 - loads the driver
+            await loaded("gatekeeper.probes._nats_login")
+            from gatekeeper.probes._nats_login import log_in  # noqa: PLC0415 - the driver is for who logs in
 
             return await log_in(dialog, info, self._login())
         if info.get("auth_required"):  # a CONNECT without credentials would be an error in its log

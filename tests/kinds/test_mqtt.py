@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -119,6 +120,10 @@ def test_tls_is_spoken_where_it_is_declared(mosquitto: Mosquitto) -> None:
     assert found(f"mqtt://127.0.0.1:{mosquitto.secure}")[0] == "waiting"
 
 
+def _untimed(log: str) -> str:
+    return "\n" + "\n".join(line.partition(": ")[2] for line in log.splitlines())
+
+
 @needs_mosquitto
 def test_a_broker_that_is_paused_is_not_ready(mosquitto: Mosquitto) -> None:
     """Its port accepts still; the attempt says at which step its time was over."""
@@ -126,6 +131,9 @@ def test_a_broker_that_is_paused_is_not_ready(mosquitto: Mosquitto) -> None:
         assert (
             attempt(f"mqtt://127.0.0.1:{mosquitto.open}", 0.2) == f"waiting for an answer of 127.0.0.1:{mosquitto.open}"
         )
+        before = len(mosquitto.log)
+    # It deals with that attempt now, which must not stand in what the next test reads.
+    until(lambda: "\nClient gatekeeper-" in _untimed(mosquitto.log[before:]), "the log")
 
 
 @needs_mosquitto
@@ -200,6 +208,27 @@ def test_each_code_has_its_meaning(version: str, answer: str, expected: tuple[st
             assert (refused.state, refused.reason, refused.certain) == (State.FAILED, Reason.FORBIDDEN, True)
         else:
             assert found(f"mqtt://a:b@127.0.0.1:{port}", version=version) == expected
+
+
+def test_a_driver_is_loaded_beside_the_loop() -> None:
+    """Loading takes long where there is little CPU; signals and other attempts do not wait for it."""
+    turns = """if True:
+        import asyncio, sys
+        from gatekeeper.probes._account import loaded
+
+        async def run():
+            task = asyncio.ensure_future(loaded("gatekeeper.probes._mqtt_login"))
+            turns = 0
+            while not task.done():
+                await asyncio.sleep(0.001)
+                turns += 1
+            await task
+            assert "paho.mqtt.client" in sys.modules
+            assert turns > 1, turns
+
+        asyncio.run(run())
+    """
+    subprocess.run([sys.executable, "-c", turns], check=True)
 
 
 @pytest.mark.parametrize("banner", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x00\x00"])
