@@ -232,9 +232,12 @@ def kind_page(kind: str) -> str:
 
 
 def example(kind: str) -> str:
-    """Return a declaration of a kind that works; where two kinds are one but for TLS, in that one's words."""
-    text: str = load(kind).EXAMPLE
-    return text.replace("http://", f"{kind}://") if kind == "https" else text
+    """Return a declaration of a kind that works; where several kinds are one, in the words of this one if it can be."""
+    maker = load(kind)
+    text: str = maker.EXAMPLE
+    ports = getattr(maker, "PORTS", {"http": 0} if kind == "https" else {})
+    own = "+" in kind or "starttls" in text  # nor does what finds hosts in DNS take them, nor what is TLS ask for it
+    return text if own or not ports else text.replace(f"{next(iter(ports))}://", f"{kind}://")
 
 
 def as_json(data: dict[str, Any]) -> str:

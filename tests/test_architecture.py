@@ -16,6 +16,7 @@ import pytest
 
 from gatekeeper.declaration import Problem, Source
 from gatekeeper.declare.line import parse_line
+from gatekeeper.pages import example
 from gatekeeper.plan import make_plan
 from gatekeeper.probes import KINDS, load
 from gatekeeper.probes._options import options_of
@@ -398,7 +399,7 @@ def test_a_kind_is_complete(kind: str) -> None:
 def test_the_example_of_a_kind_is_a_good_declaration(kind: str) -> None:
     """What a user copies from the list of kinds is taken as it is."""
     problems: list[Problem] = []
-    declaration = parse_line(load(kind).EXAMPLE, "the example", problems, {})
+    declaration = parse_line(example(kind), "the example", problems, {})
     assert declaration
     (dependency,) = make_plan([Source(dependencies=(declaration,))], problems).dependencies
     assert KINDS[dependency.kind] == KINDS[kind]

@@ -135,6 +135,8 @@ class Directory(Account):
             return waiting(Reason.NOT_FOUND, f"{where} (entry {base})")
         if code == _ldap.UNWILLING and not self.logs_in:  # OpenLDAP without a login; others while they import
             return waiting(Reason.FORBIDDEN, f"{where} (it does not show the entry to everybody)")
+        if code == _ldap.INSUFFICIENT_ACCESS:  # rules of access may come with the entries
+            return waiting(Reason.FORBIDDEN, f"{where} (no permission for the entry)")
         if code in (*_NEVER, _ldap.OPERATIONS_ERROR):  # the latter is Active Directory's word for it
             return _forbidden(code, where)
         return _not_ready(code, where)

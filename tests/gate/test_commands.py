@@ -65,6 +65,8 @@ def test_kinds_are_listed_and_explained() -> None:
         assert page.returncode == 0
         assert page.stdout.startswith(f"{kind}: ")
         assert "attempt_timeout" in page.stdout
+    for kind in ("https", "amqps", "rabbitmq", "grpcs", "mariadb"):
+        assert f"={kind}://" in run("kinds", kind).stdout
     assert run("kinds", "tpc").returncode == 2
 
 

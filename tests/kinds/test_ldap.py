@@ -245,6 +245,14 @@ def test_only_a_result_counts(answer: str, reason: Reason) -> None:
         assert told(attempt(f"ldap://127.0.0.1:{port}"))[1] is reason
 
 
+def test_a_permission_that_lacks_may_be_granted() -> None:
+    """A directory that is being filled gets its rules of access as well (result 50)."""
+    said = "300c02010165070a010004000400" + "300c02010265070a013204000400"
+    with serving(saying(bytes.fromhex(said))) as port:
+        found = attempt(f"ldap://127.0.0.1:{port}/dc=example")
+    assert told(found) == (State.WAITING, Reason.FORBIDDEN)
+
+
 @pytest.mark.parametrize(
     ("code", "entry", "certain"), [(1, b"", True), (50, b"", True), (32, b"", False), (0, b"", True), (0, b"d", True)]
 )
