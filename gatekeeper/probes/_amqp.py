@@ -18,6 +18,7 @@ _END = b"\xce"
 _METHOD, _HEARTBEAT = 1, 8
 # A server that has not our version sends its own header, and hangs up (AMQP 1.0, 2.2): bare, or for a login by SASL.
 _NEWER = {b"AMQP\x00\x01\x00\x00": Reason.READY, b"AMQP\x03\x01\x00\x00": Reason.READY_AUTH_REQUIRED}
+_TLS_FIRST = b"AMQP\x02\x01\x00\x00"  # AMQP 1.0, 5.2
 
 
 class Wanted(NamedTuple):
@@ -47,6 +48,8 @@ async def greeting(dialog: Dialog) -> Frame | Outcome:
     header = await dialog.exactly(len(_HEADER))
     if header in _NEWER:
         return ready(f"{dialog.where} (AMQP 1.0)", reason=_NEWER[header])
+    if header == _TLS_FIRST:
+        return dialog.wrong("it speaks AMQP 1.0 over TLS alone, as amqps:// does")
     return dialog.wrong("it speaks another version of AMQP")
 
 

@@ -293,6 +293,7 @@ def test_a_server_of_amqp_1_0_is_up(tmp_path: Path) -> None:
         b"SSH-2.0-OpenSSH_9.2\r\n",
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
         b"AMQP\x01\x01\x00\x0a",  # AMQP 0-10
+        b"AMQP\x02\x01\x00\x00",  # AMQP 1.0, TLS first
         b"AMQP\x00\x00\x09\x01",  # it wants what we have just said
         b"\x01\x00\x00\xff\xff\xff\xff\x00\x0a\x00\x0a",  # a frame of 4 GiB
         START[:-1] + b"\x00",
