@@ -12,7 +12,7 @@ from typing import NamedTuple
 from gatekeeper.declaration import Declaration, Given, Problem, Source, Target
 from gatekeeper.infer import services
 from gatekeeper.infer.passed_over import is_noise, why_not
-from gatekeeper.infer.places import Named, NothingNamedError, only_reached, reached
+from gatekeeper.infer.places import Named, NothingNamedError, only_reached
 from gatekeeper.infer.value import read_value
 from gatekeeper.model import Inference, Inferred, LeftOut
 from gatekeeper.options import spelled
@@ -178,7 +178,7 @@ def _values(
                 left_out.append(LeftOut(name, str(nothing)))
             continue
         if _kafka_over_tls(environ):
-            named = reached(named, "kafka", "tcp, because kafka over TLS is spoken there")
+            named = only_reached(named, "tcp, because kafka over TLS is spoken there", "kafka")
         yield _of_value(stem, name, variables, named)
 
 
