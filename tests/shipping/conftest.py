@@ -92,7 +92,7 @@ def from_wheels(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Return the options with which a build without a network finds what it would find in the package index."""
     folder = tmp_path_factory.mktemp("wheels")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    drivers = project["project"]["optional-dependencies"]["redis"]
+    drivers = project["project"]["optional-dependencies"]["mqtt"]
     wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"], *drivers]
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     only = ["--only-binary=:all:", "--python-version=3.11", "--implementation=cp"]
@@ -121,8 +121,8 @@ def distroless(podman: Podman, from_wheels: list[str]) -> str:
 @pytest.fixture(scope="session")
 def with_drivers(podman: Podman, from_wheels: list[str]) -> str:
     """Return the same with the driver of an extra."""
-    name, file = f"{GATEKEEPER}-redis", ROOT / "images/distroless.Dockerfile"
-    podman("build", *from_wheels, "--build-arg=EXTRAS=redis", "--file", file, "--tag", name, ROOT, seconds=200)
+    name, file = f"{GATEKEEPER}-mqtt", ROOT / "images/distroless.Dockerfile"
+    podman("build", *from_wheels, "--build-arg=EXTRAS=mqtt", "--file", file, "--tag", name, ROOT, seconds=200)
     return name
 
 

@@ -152,10 +152,10 @@ def test_only_gatekeeper_is_added_to_the_base(podman: Podman, distroless: str) -
 
 def test_a_variant_may_hold_the_drivers_of_logins(podman: Podman, distroless: str, with_drivers: str) -> None:
     """Where a password is to be tried, the default images say what they lack, and one with the extra has it."""
-    target = "redis://:secret@127.0.0.1:1/0"
+    target = "mqtt://app:secret@127.0.0.1:1"
     lacks = podman("run", "--rm", *HARDENED, distroless, "check", target, check=False)
     assert lacks.returncode == 2
-    assert "gatekeeper-agent[redis]" in lacks.stderr
+    assert "gatekeeper-agent[mqtt]" in lacks.stderr
     assert "secret" not in lacks.stderr
     assert podman("run", "--rm", *HARDENED, with_drivers, "check", target, check=False).returncode == 1
 
