@@ -89,7 +89,8 @@ def _promote(tools: Path, data: Path) -> None:
 def make_redis(folder: Path) -> None:
     """Make a data file."""
     port = free_port()
-    with started(["redis-server", "--port", str(port), "--save", ""], folder=folder, up=lambda: accepts(port)):
+    argv = ["redis-server", "--port", str(port), "--save", "", "--enable-debug-command", "yes"]
+    with started(argv, folder=folder, up=lambda: accepts(port)):
         client = ["redis-cli", "-p", str(port)]
         for command in (["debug", "populate", str(_KEYS), "key", "1024"], ["save"]):
             subprocess.run([*client, *command], check=True, stdout=subprocess.DEVNULL)
