@@ -61,7 +61,7 @@ def read_dsn(target: str, ports: Mapping[str, int], *, needs_host: bool = True) 
     example = f"{scheme}://HOST:PORT"
     cut = re.search(r"[/?#]", rest)
     authority, tail = (rest[: cut.start()], rest[cut.start() :]) if cut else (rest, "")
-    user, at, hosts = authority.rpartition("@")
+    user, at, hosts = _user_and_hosts(authority)
     if "@" in tail and not at:  # what was taken for host and port may be a part of the password
         message = f"cannot be read: in user and password, write / ? # @ as %2F %3F %23 %40, as in {example}"
         raise BadValueError(message)
@@ -76,6 +76,18 @@ def read_dsn(target: str, ports: Mapping[str, int], *, needs_host: bool = True) 
         _decoded(path.removeprefix("/")),
         tuple((_decoded(key), Secret(_decoded(value))) for key, value in _pairs(query)),
     )
+
+
+def _user_and_hosts(authority: str) -> tuple[str, str, str]:
+    """Return the user with the password, an ``@`` where there is one, and the hosts; each may have the user anew."""
+    each = [part.rpartition("@") for part in authority.split(",")]
+    if sum(bool(at) for _, at, _ in each) < 2:  # noqa: PLR2004 - a password may hold a comma
+        return authority.rpartition("@")
+    users = {user for user, at, _ in each if at}
+    if len(users) > 1:
+        message = "names several users: write one dependency for each, and in a password @ and , as %40 and %2C"
+        raise BadValueError(message)
+    return users.pop(), "@", ",".join(host for *_, host in each)
 
 
 def _place(text: str, default: int, example: str) -> Place:
