@@ -22,6 +22,7 @@ from gatekeeper.probes._aside import aside
 from gatekeeper.probes._informed import Informed
 from gatekeeper.probes._miss import MissError, during
 
+_SILENT = "the API has not answered yet"
 _MAY_NOT = "may not list endpointslices"
 FIRST_WORD = 1.0  # seconds that a glance waits for the first answer
 
@@ -88,10 +89,13 @@ class Serving:
         try:
             async with asyncio.timeout(None if self._was_late else FIRST_WORD) as bound:
                 outcome = await self._allowed_look()
-        except (asyncio.CancelledError, TimeoutError):
-            self._was_late, self.why_not = True, "the API has not answered yet"
+        except TimeoutError:
             if not bound.expired():
                 raise
+            self._was_late, self.why_not = True, _SILENT
+        except asyncio.CancelledError:  # which is the caller's, also where our own time is over at the same moment
+            self._was_late, self.why_not = True, _SILENT
+            raise
         except MissError as miss:
             may_not = miss.outcome.state is State.FAILED and miss.outcome.reason is Reason.FORBIDDEN
             self.why_not = _MAY_NOT if may_not else f"the API: {miss.outcome.reason.value}"

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from kube.apiserver import ApiServer, Rule, api_server, wait_for
 from gatekeeper.declaration import BadDeclarationError, Source
 from gatekeeper.declare.line import parse_line
 from gatekeeper.gate import hold
+from gatekeeper.kube import serving
 from gatekeeper.model import Outcome, Plan, Reason, State
 from gatekeeper.plan import make_plan
 from gatekeeper.probes.service import Service
@@ -178,6 +180,20 @@ def test_a_short_attempt_falls_back_at_the_next(server: ApiServer, port: int, tm
     assert verdict
     assert verdict.dependencies[0].attempts >= 2
     assert verdict.dependencies[0].detail.endswith("(via dns; the API has not answered yet)")
+
+
+def test_a_time_limit_that_comes_with_another_is_kept(server: ApiServer, port: int, tmp_path: Path) -> None:
+    """Where the loop finds the end of the attempt and of the first word at once, the attempt is over."""
+    server.misbehave("stall")
+
+    async def attempt_of_a_second() -> None:
+        probe = in_pod(tmp_path, f"service://localhost:{port}")
+        async with asyncio.timeout(serving.FIRST_WORD):
+            asyncio.get_running_loop().call_later(serving.FIRST_WORD - 0.2, time.sleep, 0.6)
+            await probe.attempt()
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(attempt_of_a_second())
 
 
 @pytest.mark.parametrize(
