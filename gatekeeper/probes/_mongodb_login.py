@@ -15,6 +15,7 @@ from gatekeeper.model import Outcome, Reason, failed, ready, waiting
 from gatekeeper.probes._account import At
 from gatekeeper.probes._miss import during
 from gatekeeper.probes._tls import Trust
+from gatekeeper.probes._together import obeying
 from gatekeeper.values import Secret, quoted
 
 Client = AsyncMongoClient[dict[str, Any]]
@@ -45,20 +46,26 @@ async def log_in(at: At, login: Login, database: str, collection: str | None) ->
         return waiting(Reason.TLS_FAILED, f"{where} (ca or cert cannot be used by the driver)")
     try:
         with during(f"logging in to {where}"):
-            await client.admin.command("ping")
-            if collection is None:
-                return ready(where)
-            names = await client[database].list_collection_names(
-                filter={"name": collection},
-                authorizedCollections=True,  # who has rights to single ones may see those
-            )
+            is_there = await obeying(_looked(client, database, collection))
     except PyMongoError as error:
         return _outcome(error, where, is_somebody=bool(login.password or login.mechanism))
     finally:
         await _close(client)
-    if names != [collection]:
+    if collection and not is_there:
         return waiting(Reason.NOT_FOUND, f"{where} (it has no collection {quoted(collection)})", gone=True)
     return ready(where)
+
+
+async def _looked(client: Client, database: str, collection: str | None) -> bool:
+    """Log in, and tell whether a collection is there, where one is looked for."""
+    await client.admin.command("ping")
+    if collection is None:
+        return True
+    names = await client[database].list_collection_names(
+        filter={"name": collection},
+        authorizedCollections=True,  # who has rights to single ones may see those
+    )
+    return names == [collection]
 
 
 async def _close(client: Client) -> None:
