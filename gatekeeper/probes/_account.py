@@ -16,10 +16,11 @@ from typing import ClassVar, NamedTuple, Self
 from gatekeeper.model import Outcome, State
 from gatekeeper.probes._connect import connect_to
 from gatekeeper.probes._dialog import Dialog
+from gatekeeper.probes._dsn import Place
 from gatekeeper.probes._local import contents, file_path
 from gatekeeper.probes._miss import during
 from gatekeeper.probes._options import BadOptionsError, Options, option
-from gatekeeper.probes._server import Place, Server
+from gatekeeper.probes._server import Server
 from gatekeeper.probes._socketfile import connect_file
 from gatekeeper.probes._stream import SocketStream
 from gatekeeper.probes._tls import context_of

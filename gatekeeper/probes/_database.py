@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Self
 from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._account import Account
 from gatekeeper.probes._dialog import Dialog
+from gatekeeper.probes._dsn import Dsn
 from gatekeeper.probes._options import BadOptionsError, Options, option, options_of
-from gatekeeper.probes._server import Dsn
 from gatekeeper.probes._tls import Trust, context_of
 from gatekeeper.values import BadValueError, Secret, nearest, not_empty
 

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from gatekeeper.model import Outcome, Reason, State, waiting
 from gatekeeper.probes._account import Account
+from gatekeeper.probes._dsn import Place
 from gatekeeper.probes._miss import MissError
-from gatekeeper.probes._server import Place
 from gatekeeper.probes._url import Url
 from gatekeeper.resolve import Peer
 from gatekeeper.values import raw

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from gatekeeper.model import Reason, waiting
 from gatekeeper.probes._dns import Resolver, look_up, srv_targets
+from gatekeeper.probes._dsn import Place
 from gatekeeper.probes._miss import MissError
-from gatekeeper.probes._server import Place
 
 _LABELS = 3  # of a name whose parent is a domain that is somebody's
 _NOTHING_THERE = (Reason.NO_DATA, Reason.UNRESOLVED)

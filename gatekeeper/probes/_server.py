@@ -1,116 +1,30 @@
-"""Servers that speak a protocol of their own: the target they share, TLS, socket files, and one attempt at an address.
+"""Servers that speak a protocol of their own: what they share of options, TLS, socket files, and one attempt.
 
 A kind of such a server is a dataclass on `Server` that says one conversation in its `speak`. What is to be found in a
-target besides where the server is (a user, a path, a query) is in its `Dsn`, and read by the kind.
+target besides where the server is (a user, a path, a query) is in its `_dsn.Dsn`, and read by the kind.
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 from gatekeeper.model import Outcome, State
 from gatekeeper.probes._connect import addresses, connect
 from gatekeeper.probes._dialog import Dialog
+from gatekeeper.probes._dsn import Dsn, Place, read_dsn
 from gatekeeper.probes._local import file_path
 from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._options import Options, build, option, options_of
 from gatekeeper.probes._race import Endpoints, endpoints, over_peers
 from gatekeeper.probes._socketfile import connect_file, socket_path
 from gatekeeper.probes._stream import SocketStream
-from gatekeeper.probes._target import split_port
 from gatekeeper.probes._tls import Trust, context_of, server_name
 from gatekeeper.resolve import Peer
-from gatekeeper.values import BadValueError, Secret, flag
+from gatekeeper.values import BadValueError, flag
 
 _TLS = ("ca", "cert", "key", "server_name", "insecure")
 _NO = (("false",), ("no",), ("off",), ("0",))
-
-
-class Place(NamedTuple):
-    """A host and a port."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        """Return ``HOST:PORT``, IPv6 in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-class Dsn(NamedTuple):
-    """A target in its parts, percent-encoding undone; ``path`` is without its first slash, ``query`` in its order."""
-
-    scheme: str
-    places: tuple[Place, ...]
-    user: str | None = None
-    password: Secret | None = None
-    path: str = ""
-    query: tuple[tuple[str, Secret], ...] = ()
-
-
-def read_dsn(target: str, ports: Mapping[str, int], *, needs_host: bool = True) -> Dsn:
-    """Return the parts of ``SCHEME://[USER[:PASSWORD]@]HOST[:PORT][,…][/PATH][?KEY=VALUE&…]``; raises `BadValueError`.
-
-    ``ports`` are the default ports by scheme. No message quotes a user, a password, a path or a query.
-    """
-    scheme, _, rest = target.partition(":")
-    scheme = scheme.lower()
-    rest = rest.removeprefix("//")
-    example = f"{scheme}://HOST:PORT"
-    cut = re.search(r"[/?#]", rest)
-    authority, tail = (rest[: cut.start()], rest[cut.start() :]) if cut else (rest, "")
-    user, at, hosts = _user_and_hosts(authority)
-    if "@" in tail and not at:  # what was taken for host and port may be a part of the password
-        message = f"cannot be read: in user and password, write / ? # @ as %2F %3F %23 %40, as in {example}"
-        raise BadValueError(message)
-    places = tuple(_place(each, ports[scheme], example) for each in hosts.split(",")) if hosts or needs_host else ()
-    path, _, query = tail.partition("#")[0].partition("?")
-    name, colon, password = user.partition(":")
-    return Dsn(
-        scheme,
-        places,
-        _decoded(name) or None,
-        Secret(_decoded(password)) if colon else None,
-        _decoded(path.removeprefix("/")),
-        tuple((_decoded(key), Secret(_decoded(value))) for key, value in _pairs(query)),
-    )
-
-
-def _user_and_hosts(authority: str) -> tuple[str, str, str]:
-    """Return the user with the password, an ``@`` where there is one, and the hosts; each may have the user anew."""
-    each = [part.rpartition("@") for part in authority.split(",")]
-    if sum(bool(at) for _, at, _ in each) < 2:  # noqa: PLR2004 - a password may hold a comma
-        return authority.rpartition("@")
-    users = {user for user, at, _ in each if at}
-    if len(users) > 1:
-        message = "names several users: write one dependency for each, and in a password @ and , as %40 and %2C"
-        raise BadValueError(message)
-    return users.pop(), "@", ",".join(host for *_, host in each)
-
-
-def _place(text: str, default: int, example: str) -> Place:
-    host, port = split_port(text, example)
-    if port is None and not default:
-        message = f"has no port: write {example}"
-        raise BadValueError(message)
-    return Place(host, default if port is None else port)
-
-
-def _pairs(query: str) -> list[tuple[str, str]]:
-    return [(key, value) for key, _, value in (part.partition("=") for part in query.split("&")) if key]
-
-
-def _decoded(text: str) -> str:
-    if "%" in text:
-        from urllib.parse import unquote  # noqa: PLC0415 - loaded for what is encoded only
-
-        text = unquote(text, errors="surrogateescape")
-    if not text.isprintable():
-        message = "holds a character that cannot be shown"
-        raise BadValueError(message)
-    return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

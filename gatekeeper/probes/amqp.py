@@ -13,9 +13,9 @@ from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._account import Account, loaded
 from gatekeeper.probes._amqp import CLOSE, START, Wanted, greeting
 from gatekeeper.probes._dialog import Dialog
+from gatekeeper.probes._dsn import Dsn
 from gatekeeper.probes._local import file_path
 from gatekeeper.probes._options import BadOptionsError, Options, option
-from gatekeeper.probes._server import Dsn
 from gatekeeper.probes._tls import server_name
 from gatekeeper.values import BadValueError, Secret, raw
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gatekeeper.model import Outcome, Reason, failed, ready, waiting
+from gatekeeper.probes._dsn import Dsn
 from gatekeeper.probes._httpserver import LOCKED, Get, HttpServer, Said
 from gatekeeper.probes._options import option
-from gatekeeper.probes._server import Dsn
 from gatekeeper.values import one_of
 
 _COLOURS = ("red", "yellow", "green")

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gatekeeper.model import Outcome, Reason, ready, waiting
+from gatekeeper.probes._dsn import Dsn
 from gatekeeper.probes._httpserver import Get, HttpServer
-from gatekeeper.probes._server import Dsn, Server
+from gatekeeper.probes._server import Server
 
 _OK = 200
 

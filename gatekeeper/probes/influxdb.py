@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gatekeeper.model import Outcome, Reason, failed, ready, waiting
+from gatekeeper.probes._dsn import Dsn
 from gatekeeper.probes._httpserver import LOCKED, Get, HttpServer, Said
-from gatekeeper.probes._server import Dsn
 
 _GOOD = (200, 204)
 _NOT_FOUND, _UNAUTHORIZED, _FORBIDDEN = 404, 401, 403

@@ -12,10 +12,11 @@ from typing import Any, ClassVar, Self
 from gatekeeper.model import Outcome, Reason, State, failed, ready, waiting
 from gatekeeper.probes._account import Account, loaded
 from gatekeeper.probes._dialog import Dialog
+from gatekeeper.probes._dsn import Dsn, Place, read_dsn
 from gatekeeper.probes._kafka import METADATA, SASL_HANDSHAKE, Cluster, Kafka, Topic
 from gatekeeper.probes._options import BadOptionsError, Options, option
 from gatekeeper.probes._race import over_peers
-from gatekeeper.probes._server import Dsn, Place, Server, read_dsn
+from gatekeeper.probes._server import Server
 from gatekeeper.probes._target import host_name, port_number
 from gatekeeper.values import BadValueError, Secret, flag, one_of, quoted, whole
 

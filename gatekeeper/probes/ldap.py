@@ -12,9 +12,10 @@ from gatekeeper.model import Outcome, Reason, failed, ready, waiting
 from gatekeeper.probes import _ldap
 from gatekeeper.probes._account import Account
 from gatekeeper.probes._dialog import Dialog
+from gatekeeper.probes._dsn import Dsn
 from gatekeeper.probes._ldap import Ldap
 from gatekeeper.probes._options import BadOptionsError, Options, option
-from gatekeeper.probes._server import Dsn, Server
+from gatekeeper.probes._server import Server
 from gatekeeper.values import BadValueError, Secret, flag, not_empty
 
 _NEVER = (

@@ -13,8 +13,9 @@ from typing import ClassVar
 from gatekeeper.model import Outcome, Reason, ready
 from gatekeeper.probes._connect import connect
 from gatekeeper.probes._dialog import Dialog
+from gatekeeper.probes._dsn import Place
 from gatekeeper.probes._miss import MissError
-from gatekeeper.probes._server import Place, Server
+from gatekeeper.probes._server import Server
 from gatekeeper.probes._socketfile import connect_file
 from gatekeeper.probes._stream import SocketStream
 from gatekeeper.resolve import Peer

@@ -16,10 +16,10 @@ from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._account import Account, At
 from gatekeeper.probes._bson import BrokenError, Read, Written, read, written
 from gatekeeper.probes._dialog import MOST, Dialog
+from gatekeeper.probes._dsn import Dsn
 from gatekeeper.probes._local import file_path
 from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._options import BadOptionsError, Options, option
-from gatekeeper.probes._server import Dsn
 from gatekeeper.probes._tls import Trust
 from gatekeeper.values import BadValueError, flag, not_empty, quoted
 

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Self
 from gatekeeper.model import Outcome, Reason, waiting
 from gatekeeper.probes._account import Account, loaded
 from gatekeeper.probes._dialog import Dialog
+from gatekeeper.probes._dsn import Dsn
 from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._mqtt import DISCONNECT, LEVELS, accepted, connack, connect, outcome_of
 from gatekeeper.probes._options import BadOptionsError, Options, option
-from gatekeeper.probes._server import Dsn
 from gatekeeper.values import BadValueError, one_of, raw
 
 _LONGEST = 65535  # bytes of a text (MQTT 3.1.1, 1.5.3)

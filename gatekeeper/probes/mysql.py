@@ -15,10 +15,10 @@ from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._account import At
 from gatekeeper.probes._database import Database, with_account
 from gatekeeper.probes._dialog import Dialog
+from gatekeeper.probes._dsn import Dsn, read_dsn
 from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._mysqlerrors import is_refusal, meaning
 from gatekeeper.probes._options import BadOptionsError, Options
-from gatekeeper.probes._server import Dsn, read_dsn
 
 _USER = b"gatekeeper"
 _SSL = 0x800

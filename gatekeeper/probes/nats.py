@@ -14,11 +14,11 @@ from typing import Any, ClassVar, Self
 from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._account import Account, loaded
 from gatekeeper.probes._dialog import Dialog
+from gatekeeper.probes._dsn import Dsn, read_dsn
 from gatekeeper.probes._local import contents, file_path
 from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._nats import CONNECT, Login, outcome_of_error
 from gatekeeper.probes._options import BadOptionsError, Options, option
-from gatekeeper.probes._server import Dsn, read_dsn
 from gatekeeper.values import BadValueError, Secret, flag, quoted
 
 _MOST_LINES = 16  # before a PONG

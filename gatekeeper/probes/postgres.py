@@ -15,9 +15,9 @@ from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._account import At
 from gatekeeper.probes._database import Database, said, with_account
 from gatekeeper.probes._dialog import Dialog
+from gatekeeper.probes._dsn import Dsn, Place, read_dsn
 from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._options import BadOptionsError, Options, option
-from gatekeeper.probes._server import Dsn, Place, read_dsn
 from gatekeeper.probes._socketfile import socket_path
 from gatekeeper.probes._sqlstate import missing, not_yet
 from gatekeeper.probes._target import port_number, split_port

@@ -14,11 +14,12 @@ from typing import Any, ClassVar
 from gatekeeper.model import Outcome, Reason, State, failed, ready, waiting
 from gatekeeper.probes._account import Account, At
 from gatekeeper.probes._dialog import Dialog
+from gatekeeper.probes._dsn import Dsn
 from gatekeeper.probes._local import file_path
 from gatekeeper.probes._miss import MissError, during
 from gatekeeper.probes._options import Options, option
 from gatekeeper.probes._resp import Ask, RefusedError, ask
-from gatekeeper.probes._server import Dsn, Server
+from gatekeeper.probes._server import Server
 from gatekeeper.probes._tls import Trust
 from gatekeeper.values import BadValueError, flag, not_empty, quoted, raw, whole
 

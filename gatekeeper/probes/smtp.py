@@ -12,9 +12,10 @@ from typing import Any, ClassVar, NamedTuple, Self
 from gatekeeper.model import Outcome, Reason, failed, ready, waiting
 from gatekeeper.probes._account import Account
 from gatekeeper.probes._dialog import Dialog
+from gatekeeper.probes._dsn import Dsn
 from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._options import BadOptionsError, Options, option
-from gatekeeper.probes._server import Dsn, Server
+from gatekeeper.probes._server import Server
 from gatekeeper.values import BadValueError, Secret, flag
 
 _MOST, _MOST_LINES = 2048, 100  # bytes of a line (4.5.3.1.5 has 512), and lines of a reply

@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 from gatekeeper import __version__
 from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._dialog import Dialog
+from gatekeeper.probes._dsn import Dsn
 from gatekeeper.probes._miss import MissError
-from gatekeeper.probes._server import Dsn, Server
+from gatekeeper.probes._server import Server
 from gatekeeper.values import BadValueError
 
 _OURS = f"SSH-2.0-gatekeeper_{__version__.replace('-', '_')}\r\n".encode()

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._dialog import Dialog
-from gatekeeper.probes._server import Dsn, Server
+from gatekeeper.probes._dsn import Dsn
+from gatekeeper.probes._server import Server
 
 _MOST, _LINES = 2048, 32  # bytes of a line, and lines: it says nine
 _SERVES = (b"leader", b"follower", b"observer", b"standalone")

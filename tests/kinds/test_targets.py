@@ -3,8 +3,8 @@
 import pytest
 
 from gatekeeper.probes import load
+from gatekeeper.probes._dsn import Place
 from gatekeeper.probes._options import BadOptionsError
-from gatekeeper.probes._server import Place
 
 
 @pytest.mark.parametrize(
