@@ -3,29 +3,28 @@
 Is given the environment and reads none.
 """
 
-import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import NamedTuple
 
-from gatekeeper.declaration import Declaration, Given, Problem, Source, Target
+from gatekeeper.declaration import Declaration, Problem, Source
 from gatekeeper.infer import services
+from gatekeeper.infer.found import Found, dashed, declaration_of, with_names
+from gatekeeper.infer.hosts import host_of, port_beside
 from gatekeeper.infer.passed_over import is_noise, why_not
 from gatekeeper.infer.places import Named, NothingNamedError, only_reached
+from gatekeeper.infer.told import found_services
 from gatekeeper.infer.value import read_value
 from gatekeeper.model import Inference, Inferred, LeftOut
 from gatekeeper.options import spelled
 from gatekeeper.probes._protocols import spoken
-from gatekeeper.probes._variables import Read, is_doubtful, names_of, read_name
+from gatekeeper.probes._variables import read_name
 from gatekeeper.values import safe_target
 
 _ONE = ("URL", "URI", "DSN", "ADDR", "ADDRESS", "ENDPOINT", "BROKER", "SERVER")
 _SEVERAL = ("URLS", "URIS", "ADDRS", "ADDRESSES", "ENDPOINTS", "BROKERS", "BROKER_LIST", "SERVERS", "NODES", "HOSTS")
 _VALUE = re.compile(rf"(?P<stem>.+)[_.-]({'|'.join((*_ONE, *_SEVERAL))})", re.IGNORECASE)
-_HOST = re.compile(r"(?P<stem>.+)(?P<between>[_.-])(?P<host>HOST)", re.IGNORECASE)
 _PORT = re.compile(r"(?P<stem>.+)(?P<between>[_.-])PORT", re.IGNORECASE)
-_JOINED = re.compile(r"(?P<stem>PG|POSTGRES|MYSQL|REDIS|MONGO|RABBITMQ)(?P<between>)(?P<host>HOST)")  # PGHOST, of libpq
 _API_SERVER = "KUBERNETES_"
 _COMMON = re.compile(r"https?|wss?|grpcs?|ssh|mail|pg|plaintext")  # words that name no protocol: too common
 # What stands beside a protocol's server under its name, and speaks another.
@@ -35,18 +34,6 @@ _MAY_BE_GRPC = {"grpc", "otel", "otlp"}
 _GRPC_PORTS = (":4317", ":50051")
 # How clients of Kafka are told of TLS, which neither host nor port tells (security.protocol in their configuration).
 _KAFKA_SAYS = re.compile(r"(.*_)?SECURITY_PROTOCOL", re.IGNORECASE)
-_MOST_TOLD = 10  # ambiguous services, each in a line of its own: a namespace may have thousands
-
-
-class _Found(NamedTuple):
-    """A dependency on its way: what it is called, where else its name comes from, its targets, what tells it."""
-
-    name: str
-    other_name: str
-    targets: tuple[str, ...]
-    options: tuple[tuple[str, str], ...]
-    variables: tuple[str, ...]
-    note: str
 
 
 def infer(
@@ -68,16 +55,16 @@ def infer(
     strict = {*needs, *_exact(patterns)}
     found = [
         *_values(chosen, needs, strict, environ, left_out, problems),
-        *_services(chosen, needs, environ, problems, declared),
+        *found_services(chosen, needs, environ, problems, declared),
     ]
-    named = _with_names(found)
+    named = with_names(found)
     inference = Inference(
         tuple(
             Inferred(name, "|".join(map(safe_target, each.targets)), each.variables, each.note) for name, each in named
         ),
         tuple(dict.fromkeys(left_out)),
     )
-    return Source((), tuple(_declaration(name, each) for name, each in named), inference)
+    return Source((), tuple(declaration_of(name, each) for name, each in named), inference)
 
 
 def _exact(patterns: Sequence[str]) -> list[str]:
@@ -123,16 +110,7 @@ def _chosen(
 
 
 def _looks_like_one(name: str, value: str) -> bool:
-    return bool(_VALUE.fullmatch(name) or _of_host(name) or read_name(name) or services.literals(value))
-
-
-def _of_host(name: str) -> re.Match[str] | None:
-    return _HOST.fullmatch(name) or _JOINED.fullmatch(name)
-
-
-def _beside(host: re.Match[str]) -> str:
-    """Return the variable of the port that goes with one of a host."""
-    return f"{host['stem']}{host['between']}{'PORT' if host['host'].isupper() else 'port'}"
+    return bool(_VALUE.fullmatch(name) or host_of(name) or read_name(name) or services.literals(value))
 
 
 def _values(
@@ -142,9 +120,9 @@ def _values(
     environ: Mapping[str, str],
     left_out: list[LeftOut],
     problems: list[Problem],
-) -> Iterator[_Found]:
+) -> Iterator[Found]:
     """Yield what values name: URLs and lists first, then hosts with a port beside them."""
-    hosts = {name: match for name in chosen if (match := _of_host(name)) and not _VALUE.fullmatch(name)}
+    hosts = {name: match for name in chosen if (match := host_of(name)) and not _VALUE.fullmatch(name)}
     known = {**chosen, **environ}
     for name in (*(each for each in chosen if each not in hosts), *hosts):
         value = chosen[name]
@@ -155,7 +133,7 @@ def _values(
         match = hosts.get(name) or _VALUE.fullmatch(name)
         stem = match["stem"] if match else name
         if name in hosts:
-            beside = _beside(hosts[name])
+            beside = port_beside(hosts[name])
             said = environ.get(beside, "").strip()
             link = re.fullmatch(r"\w+://.*:([0-9]+)", said)
             port = link[1] if link else "" if services.literals(said) else said
@@ -189,10 +167,10 @@ def _kafka_over_tls(environ: Mapping[str, str]) -> bool:
     )
 
 
-def _of_value(stem: str, name: str, variables: tuple[str, ...], named: Named) -> _Found:
+def _of_value(stem: str, name: str, variables: tuple[str, ...], named: Named) -> Found:
     if _MAY_BE_GRPC & set(re.split("[_.-]", stem.lower())) or any(each.endswith(_GRPC_PORTS) for each in named.targets):
         named = only_reached(named, "tcp, because gRPC may be spoken there")
-    return _Found(_dashed(stem), _dashed(name), named.targets, named.options, variables, named.note)
+    return Found(dashed(stem), dashed(name), named.targets, named.options, variables, named.note)
 
 
 def _hint(stem: str) -> str:
@@ -200,129 +178,3 @@ def _hint(stem: str) -> str:
     words = re.split("[_.-]", stem.lower())
     known = [word for word in words if not _COMMON.fullmatch(word) and spoken(word)]
     return "postgres" if stem == "PG" else known[-1] if known and not _BESIDE & set(words) else ""
-
-
-def _services(
-    chosen: Mapping[str, str],
-    needs: Sequence[str],
-    environ: Mapping[str, str],
-    problems: list[Problem],
-    declared: Iterable[Declaration],
-) -> Iterator[_Found]:
-    """Yield the services that variables of theirs tell, and those that left a ``$(…)`` in another variable."""
-    told: dict[str, Read] = {}
-    known = {**chosen, **environ}
-    for name, value in chosen.items():
-        if services.literals(value):
-            continue
-        read = services.belongs(name, value, known) or (read_name(name) if not value else None)
-        if not value and name not in needs:
-            read = None
-        if read and not value and (is_doubtful(name) or read.is_link) and not _stands_beside(read, environ):
-            problems.append(Problem(f"variable {name}", _doubt(read)))
-        elif read:
-            told[name] = read
-        elif name in needs and not value:
-            what = f"is not set, and names no service: write its dependency out, or {spelled('needs')} X_SERVICE_HOST"
-            problems.append(Problem(f"variable {name}", what))
-    covered = _covered(declared)
-    left = _left_behind(chosen, told, environ, problems)
-    ambiguous = []
-    for service in (*services.together(told, environ), *left):
-        if service.name:
-            target = f"service://{service.name}{f':{service.port}' if service.port else ''}"
-            name = service.name.split(".")[0]
-            awaited = () if service.port else (("awaited", "yes"),)  # it need not exist yet
-            yield _Found(name, f"{name}-service", (target,), awaited, service.variables, service.note)
-        elif not covered & {*names_of(service.stem), service.stem.lower()}:
-            ambiguous.append(service)
-    _tell_ambiguous(ambiguous, needs, problems)
-
-
-def _tell_ambiguous(ambiguous: Sequence[services.Service], needs: Sequence[str], problems: list[Problem]) -> None:
-    problems += [
-        Problem(f"variable {each.variables[0]}", services.ambiguous(each.stem, each.variables[0], needs))
-        for each in ambiguous[:_MOST_TOLD]
-    ]
-    if len(ambiguous) > _MOST_TOLD:
-        what = (
-            f"{len(ambiguous) - _MOST_TOLD} more services may have two names each: name those that are needed, as in "
-            f"{spelled('from_env')}='DB_*,REDIS_*', or keep the others away (enableServiceLinks: false in the pod)"
-        )
-        problems.append(Problem("environment", what))
-
-
-def _stands_beside(read: Read, environ: Mapping[str, str]) -> bool:
-    return bool(environ.get(f"{read.stem}_SERVICE_HOST"))
-
-
-def _doubt(read: Read) -> str:
-    if read.is_link:
-        return f"may be an application's own or a link: write {spelled('needs')} {read.stem}_SERVICE_HOST"
-    other = f"{read.stem}_SERVICE_SERVICE_HOST"
-    return (
-        f"may be a port of {names_of(read.stem)[0]} or a link of {names_of(read.stem)[0]}-service, not being set: "
-        f"write {spelled('needs')} {read.stem}_SERVICE_HOST or {spelled('needs')} {other}"
-    )
-
-
-def _left_behind(
-    chosen: Mapping[str, str], told: Mapping[str, Read], environ: Mapping[str, str], problems: list[Problem]
-) -> list[services.Service]:
-    """Return the services of each ``$(X_SERVICE_HOST)`` that the kubelet left, but for those that are told already."""
-    stems: dict[str, tuple[list[str], str, bool]] = {}
-    already = {each.stem for each in told.values()}
-    for variable, value in chosen.items():
-        for name in services.literals(value):
-            read = services.left(name)
-            if read is None:
-                problems.append(Problem(f"variable {variable}", _doubt(Read(name.partition("_SERVICE_PORT")[0]))))
-            elif read.stem not in already:
-                variables, port, is_set = stems.get(read.stem, ([], "", False))
-                beside = _of_host(variable)
-                number = environ.get(_beside(beside), "") if beside else ""
-                port = port or services.port_beside(value) or (number if number.isdigit() else "") or read.port
-                stems[read.stem] = ([*dict.fromkeys((*variables, variable))], port, is_set or bool(environ.get(name)))
-    found = []
-    for stem, (variables, port, is_set) in stems.items():
-        names = names_of(stem)
-        note = "is there by now, and was not replaced" if is_set else "did not exist when the container was made"
-        note += "" if port else "; its port is asked of DNS"
-        found.append(services.Service(stem, names[0] if len(names) == 1 else None, port, tuple(variables), note))
-    return found
-
-
-def _covered(declared: Iterable[Declaration]) -> set[str]:
-    """Return the names of dependencies and services that others have declared."""
-    names = set()
-    for declaration in declared:
-        names |= {declaration.name} if declaration.name else set()
-        for target in declaration.targets:
-            if target.url.lower().startswith("service://"):
-                names.add(re.split(r"[:.]", target.url[len("service://") :], maxsplit=1)[0])
-    return names
-
-
-def _with_names(found: Iterable[_Found]) -> list[tuple[str, _Found]]:
-    """Return each with a name of its own; one that is told twice in the same words is one."""
-    named: dict[str, _Found] = {}
-    for each in found:
-        name = each.name
-        if name in named and named[name].targets == each.targets:
-            together = (*named[name].variables, *each.variables)
-            named[name] = named[name]._replace(variables=tuple(dict.fromkeys(together)))
-            continue
-        others = (f"{each.other_name[:60]}-{number}" for number in itertools.count(2))
-        names = itertools.chain((name, each.other_name), others)
-        named[next(free for free in names if free not in named)] = each
-    return list(named.items())
-
-
-def _declaration(name: str, found: _Found) -> Declaration:
-    place = f"variable {found.variables[0]}"
-    options = tuple(Given(key, (value,), place) for key, value in found.options)
-    return Declaration(name, tuple(Target(target, (), place) for target in found.targets), options, place)
-
-
-def _dashed(stem: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", stem.lower())[:63].strip("-") or "variable"
