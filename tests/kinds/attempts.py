@@ -1,17 +1,35 @@
-"""One attempt at a declared target, as the tests of several kinds make it."""
+"""Attempts of one kind or another, each in an event loop of its own, and what nobody may read of them."""
 
 import asyncio
 import contextlib
+import gc
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 from badness import descriptors, left_over
 
-from gatekeeper.model import Outcome
+from gatekeeper.model import Outcome, Probe
 from gatekeeper.probes import load
 
+PROMPTLY = 5.0  # seconds that no cancellation takes, however slow the machine
 
-def attempt(target: str, seconds: float = 30.0, **options: str) -> Outcome | str:
-    """Make one attempt; return its outcome, or the step at which its time was over; see that nothing is left behind."""
-    probe = load(target.partition(":")[0]).parse(target, {key: (value,) for key, value in options.items()})
+
+def probe_of(target: str, **options: str | tuple[str, ...]) -> Probe:
+    """Return the probe of a target."""
+    given = {key: (text,) if isinstance(text, str) else text for key, text in options.items()}
+    probe: Probe = load(target.partition(":")[0]).parse(target, given)
+    return probe
+
+
+def attempt(target: str, seconds: float = 60.0, *, secret: str = "", **options: str | tuple[str, ...]) -> Outcome | str:
+    """Make one attempt; return its outcome, or the step at which its time was over; see that nothing is left behind.
+
+    A secret, where one is given, is in nothing that the probe and its outcome say of themselves.
+    """
+    probe = probe_of(target, **options)
 
     async def once() -> Outcome | str:
         await asyncio.sleep(0)
@@ -26,12 +44,73 @@ def attempt(target: str, seconds: float = 30.0, **options: str) -> Outcome | str
                 late = str(error.__context__.__notes__[0])  # type: ignore[union-attr]
         assert left_over(before) == set()
         assert len(asyncio.all_tasks()) == 1
+        assert not secret or secret not in str((probe, found, late))
         return found or late
 
     return asyncio.run(once())
 
 
-def told(target: str, seconds: float = 30.0, **options: str) -> tuple[str, str]:
+def told(target: str, seconds: float = 60.0, **options: str) -> tuple[str, str]:
     """Make one attempt; return its state and its reason; where its time was over, `late` and the step."""
     found = attempt(target, seconds, **options)
     return (found.state, found.reason) if isinstance(found, Outcome) else ("late", found)
+
+
+def found(target: str, **options: str | tuple[str, ...]) -> tuple[str, str]:
+    """Make one attempt; return its state and reason."""
+    outcome = attempt(target, **options)
+    assert isinstance(outcome, Outcome), outcome
+    return str(outcome.state), str(outcome.reason)
+
+
+def cancelled_at_every_turn(target: str, turns: int, **options: str | tuple[str, ...]) -> None:
+    """Cancel attempts after so many turns of the loop and fewer; see that nothing is left of any."""
+
+    async def run() -> None:
+        probe = probe_of(target, **options)
+        await asyncio.gather(_for_a_while(probe))  # loads what is needed
+        before = descriptors()
+        for number in range(turns):
+            task = asyncio.ensure_future(probe.attempt())
+            for _ in range(number):
+                await asyncio.sleep(0)
+            task.cancel()
+            began = time.monotonic()
+            await asyncio.wait([task])
+            assert time.monotonic() - began < PROMPTLY
+            assert len(asyncio.all_tasks()) == 1
+        assert left_over(before) == set()
+
+    asyncio.run(run())
+    gc.collect()  # what was not closed warns now, and a warning is an error
+
+
+async def _for_a_while(probe: Probe) -> None:
+    try:
+        async with asyncio.timeout(0.3):
+            await probe.attempt()
+    except TimeoutError:
+        pass
+
+
+def told_nowhere(secret: str, declaration: str, folder: Path) -> str:
+    """Run everything that speaks of a declaration; see that a secret is nowhere in it, and return what was said."""
+    environ = dict(os.environ) | {"GATEKEEPER_DEPENDENCIES": declaration, "GATEKEEPER_TIMEOUT": "1s"}
+    report, message = folder / "report", folder / "message"
+    said = ""
+    for words in (
+        ("check",),
+        ("check", "--output=json"),
+        ("plan",),
+        ("plan", "--output=json"),
+        ("wait", "-v", f"--report={report}", f"--termination-log={message}"),
+        ("wait", "-v", "--log-format=console"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "gatekeeper", *words], env=environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode in (0, 1, 2, 69, 124), done.stderr
+        said += done.stdout + done.stderr
+    said += "".join(path.read_text() for path in (report, message) if path.exists())
+    assert secret not in said
+    return said

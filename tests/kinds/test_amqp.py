@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from attempting import attempt, cancelled_at_every_turn, found, told_nowhere
+from attempts import attempt, cancelled_at_every_turn, found, told_nowhere
 from badness import saying, serving
 from certificates import Pair, authority, leaf
 from realservers import accepts, free_port, paused, started, until

@@ -1,6 +1,6 @@
 """Kafka: a real broker in each state it can be brought into, and scripted ones for those it cannot."""
 
-import asyncio
+import functools
 import os
 import re
 import struct
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from socket import socket
 
+import attempts
 import pytest
 from badness import saying, serving
 from certificates import Pair, authority, leaf
@@ -24,20 +25,7 @@ from gatekeeper.probes._options import BadOptionsError
 pytestmark = [pytest.mark.needs("mvn", "java"), pytest.mark.timeout(600)]
 
 
-def attempt(target: str, seconds: float = 60.0, **options: str) -> Outcome | str:
-    """Make one attempt; return its outcome, or the step at which its time was over."""
-
-    async def once() -> Outcome | str:
-        probe = load("kafka").parse(target, {key: (value,) for key, value in options.items()})
-        try:
-            async with asyncio.timeout(seconds):
-                outcome: Outcome = await probe.attempt()
-                assert PASSWORD not in str((probe, outcome))
-                return outcome
-        except TimeoutError as error:
-            return str(error.__context__.__notes__[0])  # type: ignore[union-attr]
-
-    return asyncio.run(once())
+attempt = functools.partial(attempts.attempt, secret=PASSWORD)
 
 
 def told(outcome: Outcome | str) -> tuple[State, Reason]:

@@ -1,6 +1,6 @@
 """LDAP: a real slapd in each state it can be brought into, and what else may answer at its port."""
 
-import asyncio
+import functools
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+import attempts
 import pytest
 from badness import saying, serving
 from certificates import Pair, authority, leaf
@@ -88,20 +89,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
         yield found
 
 
-def attempt(target: str, seconds: float = 60.0, **options: str) -> Outcome | str:
-    """Make one attempt; return its outcome, or the step at which its time was over."""
-
-    async def once() -> Outcome | str:
-        probe = load("ldap").parse(target, {key: (value,) for key, value in options.items()})
-        try:
-            async with asyncio.timeout(seconds):
-                outcome: Outcome = await probe.attempt()
-                assert PASSWORD not in str((probe, outcome))
-                return outcome
-        except TimeoutError as error:
-            return str(error.__context__.__notes__[0])  # type: ignore[union-attr]
-
-    return asyncio.run(once())
+attempt = functools.partial(attempts.attempt, secret=PASSWORD)
 
 
 def told(outcome: Outcome | str) -> tuple[State, Reason]:

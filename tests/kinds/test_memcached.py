@@ -1,32 +1,18 @@
 """memcached: the real one, and what else may listen at its port."""
 
-import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from attempts import attempt
 from badness import hung_up, saying, serving
 from realservers import accepts, free_port, paused, started
 
 from gatekeeper.model import Outcome, Reason, State
-from gatekeeper.probes.memcached import Memcached
 
 pytestmark = pytest.mark.needs("memcached")
 USER = ["-u", "nobody"] if os.geteuid() == 0 else []
-
-
-def attempt(target: str, seconds: float = 30.0, **options: str) -> Outcome | str:
-    """Make one attempt; return its outcome, or the step at which its time was over."""
-
-    async def once() -> Outcome | str:
-        try:
-            async with asyncio.timeout(seconds):
-                return await Memcached.parse(target, {key: (value,) for key, value in options.items()}).attempt()
-        except TimeoutError as error:
-            return str(error.__context__.__notes__[0])  # type: ignore[union-attr]
-
-    return asyncio.run(once())
 
 
 @pytest.fixture

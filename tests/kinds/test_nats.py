@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import nkeys
 import pytest
-from attempting import attempt, cancelled_at_every_turn, found, told_nowhere
+from attempts import attempt, cancelled_at_every_turn, found, told_nowhere
 from badness import Manners, saying, serving
 from certificates import authority, leaf
 from realservers import accepts, free_port, paused, started, until

@@ -15,6 +15,7 @@ from typing import Any
 
 import certificates
 import pytest
+from attempts import attempt
 from badness import descriptors, left_over, saying, serving
 from postgresql import PASSWORD, Cluster, Running, made
 from realservers import PATIENCE, accepts, free_port, started, until
@@ -31,19 +32,6 @@ OVER_TLS = "hostssl all all all scram-sha-256"
 def probe(target: str, **options: str) -> Postgres:
     """Return the probe of a target with its options."""
     return Postgres.parse(target, {key: (value,) for key, value in options.items()})
-
-
-def attempt(target: str, seconds: float = 30.0, **options: str) -> Outcome | str:
-    """Make one attempt; return its outcome, or the step at which its time was over."""
-
-    async def once() -> Outcome | str:
-        try:
-            async with asyncio.timeout(seconds):
-                return await probe(target, **options).attempt()
-        except TimeoutError as error:
-            return str(error.__context__.__notes__[0])  # type: ignore[union-attr]
-
-    return asyncio.run(once())
 
 
 def found(target: str, **options: str) -> tuple[State, Reason]:

@@ -1,6 +1,6 @@
 """SMTP: a real exim in each state it can be brought into, and scripted servers for what it never says."""
 
-import asyncio
+import functools
 import socket
 import subprocess
 import tempfile
@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+import attempts
 import pytest
 from badness import Manners, saying, serving
 from certificates import Pair, authority, leaf
@@ -74,20 +75,7 @@ def running() -> Iterator[Exim]:
             yield Exim(process, port, secure, issuer, log)
 
 
-def attempt(target: str, seconds: float = 60.0, **options: str) -> Outcome | str:
-    """Make one attempt; return its outcome, or the step at which its time was over."""
-
-    async def once() -> Outcome | str:
-        probe = load("smtp").parse(target, {key: (value,) for key, value in options.items()})
-        try:
-            async with asyncio.timeout(seconds):
-                outcome: Outcome = await probe.attempt()
-                assert PASSWORD not in str((probe, outcome))
-                return outcome
-        except TimeoutError as error:
-            return str(error.__context__.__notes__[0])  # type: ignore[union-attr]
-
-    return asyncio.run(once())
+attempt = functools.partial(attempts.attempt, secret=PASSWORD)
 
 
 def told(outcome: Outcome | str) -> tuple[State, Reason]:

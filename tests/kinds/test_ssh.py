@@ -1,6 +1,5 @@
 """SSH: a real OpenSSH server in each state it can be brought into, and what else may answer at its port."""
 
-import asyncio
 import socket
 import subprocess
 import threading
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from attempts import attempt
 from badness import Manners, serving
 from realservers import accepts, free_port, paused, started, until
 
@@ -43,21 +43,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     with started(argv, folder=folder, up=lambda: accepts(port)) as process:
         until(lambda: "closed by" in (folder / "log").read_text(), "the look whether it is up to be over")
         yield Sshd(process, port, folder / "log")
-
-
-def attempt(target: str, seconds: float = 60.0, **options: str) -> Outcome | str:
-    """Make one attempt; return its outcome, or the step at which its time was over."""
-
-    async def once() -> Outcome | str:
-        probe = load("ssh").parse(target, {key: (value,) for key, value in options.items()})
-        try:
-            async with asyncio.timeout(seconds):
-                outcome: Outcome = await probe.attempt()
-                return outcome
-        except TimeoutError as error:
-            return str(error.__context__.__notes__[0])  # type: ignore[union-attr]
-
-    return asyncio.run(once())
 
 
 def told(outcome: Outcome | str) -> tuple[State, Reason]:
