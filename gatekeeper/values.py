@@ -187,8 +187,8 @@ def _without_secrets(rest: str) -> str:
     if not re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:[0-9]*)?", rest[cut + 1 : end]):
         cut = rest.rfind("@")
     shown = f"***@{rest[cut + 1 :]}" if cut >= 0 else rest
-    # Servers as NATS and others list them, each with a user of its own: nats://u:p@a,nats://u:p@b; SASL_SSL://u:p@a
-    shown = re.sub(r"((?:^|,\s*)[a-z][a-z0-9+._-]*://).*@", r"\1***@", shown, flags=re.DOTALL | re.IGNORECASE)
+    # URLs behind the first, with users of their own: nats://u:p@a,nats://u:p@b; amqp://u:p@a//;amqp://u:p@b; http://a/http://u:p@b
+    shown = re.sub(r"([a-z][a-z0-9+._-]*://).*@", r"\1***@", shown, flags=re.DOTALL | re.IGNORECASE)
     return re.sub(r"([?#])[^#]*", r"\1***", shown)
 
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 from gatekeeper.probes._target import split_port
 from gatekeeper.values import BadValueError, Secret
 
+_SEVERAL_USERS = "names several users: write one dependency for each, and in a password @ and , as %40 and %2C"
+
 
 class Place(NamedTuple):
     """A host and a port."""
@@ -36,8 +38,24 @@ class Dsn(NamedTuple):
 def read_dsn(target: str, ports: Mapping[str, int], *, needs_host: bool = True) -> Dsn:
     """Return the parts of ``SCHEME://[USER[:PASSWORD]@]HOST[:PORT][,…][/PATH][?KEY=VALUE&…]``; raises `BadValueError`.
 
-    ``ports`` are the default ports by scheme. No message quotes a user, a password, a path or a query.
+    Several servers may be given as clients list them, each whole: ``SCHEME://…,SCHEME://…``, or with semicolons. They
+    differ in host and port alone, and who logs in may stand at the first. ``ports`` are the default ports by scheme. No
+    message quotes a user, a password, a path or a query.
     """
+    schemes = "|".join(map(re.escape, ports))
+    each = re.split(rf"[,;]\s*(?=(?:{schemes})://)", target, flags=re.IGNORECASE)
+    first, *others = (_read(url, ports, needs_host=needs_host or len(each) > 1) for url in each)
+    for other in others:
+        if (other.user, other.password) not in ((None, None), (first.user, first.password)):
+            raise BadValueError(_SEVERAL_USERS)
+        if (other.scheme, other.path, other.query) != (first.scheme, first.path, first.query):
+            message = "lists servers that differ in more than host and port: declare each, with | between them"
+            raise BadValueError(message)
+        first = first._replace(places=first.places + other.places)
+    return first
+
+
+def _read(target: str, ports: Mapping[str, int], *, needs_host: bool) -> Dsn:
     scheme, _, rest = target.partition(":")
     scheme = scheme.lower()
     rest = rest.removeprefix("//")
@@ -68,8 +86,7 @@ def _user_and_hosts(authority: str) -> tuple[str, str, str]:
         return authority.rpartition("@")
     users = {user for user, at, _ in each if at}
     if len(users) > 1:
-        message = "names several users: write one dependency for each, and in a password @ and , as %40 and %2C"
-        raise BadValueError(message)
+        raise BadValueError(_SEVERAL_USERS)
     return users.pop(), "@", ",".join(host for *_, host in each)
 
 

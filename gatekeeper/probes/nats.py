@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._account import Account, loaded
 from gatekeeper.probes._dialog import Dialog
-from gatekeeper.probes._dsn import Dsn, read_dsn
+from gatekeeper.probes._dsn import Dsn
 from gatekeeper.probes._local import contents, file_path
 from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._nats import CONNECT, Login, outcome_of_error
@@ -67,15 +67,6 @@ class Nats(Account):
         if wrong:
             raise BadOptionsError(*wrong)
         return probe
-
-    @classmethod
-    def dsn_of(cls, target: str, *, needs_host: bool) -> Dsn:
-        """Return the parts of a target; raises `BadValueError`.
-
-        Several servers may be given as clients list them, ``nats://a:4222,nats://b:4222``; who logs in stands at the
-        first.
-        """
-        return read_dsn(re.sub(r",\s*nats://([^@,/]*@)?", ",", target), cls.PORTS, needs_host=needs_host)
 
     @classmethod
     def of_dsn(cls, dsn: Dsn) -> Mapping[str, Any]:

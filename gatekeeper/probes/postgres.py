@@ -7,7 +7,7 @@ while it starts, so that nothing of it could be told by that.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from struct import pack, unpack
 from typing import Any, ClassVar
 
@@ -21,11 +21,14 @@ from gatekeeper.probes._options import BadOptionsError, Options, option
 from gatekeeper.probes._socketfile import socket_path
 from gatekeeper.probes._sqlstate import missing, not_yet
 from gatekeeper.probes._target import port_number, split_port
+from gatekeeper.resolve import Peer
 from gatekeeper.values import BadValueError, one_of
 
 _USER, _DATABASE = "gatekeeper", "postgres"  # asked for where nobody is named
 _SYSTEM = "system"  # in the place of a file: the system's certificates, and the name is verified (libpq, 34.1.2)
 _VIOLATION = "08P01"  # what poolers, and others that speak the protocol, say of much
+# What PgBouncer, CockroachDB and others say where they want TLS, for which they have no code of their own.
+_WANTS_TLS = re.compile(rb"\b(SSL|TLS|sslmode|insecure)\b", re.IGNORECASE)
 _SSL_REQUEST = pack(">II", 8, 80877103)
 _TERMINATE = b"X\0\0\0\4"
 _MOST, _MOST_MESSAGES = 30_000, 200  # bytes of a message as libpq allows it here, and how many come before a session
@@ -35,6 +38,10 @@ _NO_OPTION += ("sslcrl", "sslcrldir", "sslcertmode", "sslpassword")
 _HOST_IN_ESCAPES = re.compile(
     r"(?P<before>[^:]*://(?:[^/?#]*@)?)(?P<host>(?:%2[Ff]|%40)[^/?#:,]*)(?P<rest>.*)", re.DOTALL
 )
+
+
+class _WantsTlsError(Exception):
+    """Raised where a server turns away whoever asks in plain, and who asked does not insist on that."""
 
 
 def session_attrs(text: str) -> str | None:
@@ -94,6 +101,13 @@ class Postgres(Database):
             fields["unix"] = socket_path(f"{folder.rstrip('/')}/.s.PGSQL.{port}")
         return fields
 
+    async def attempt_at(self, place: Place, peer: Peer) -> Outcome:
+        """Ask at one address, over TLS where the server wants that and whoever declared it leaves it open."""
+        try:
+            return await Database.attempt_at(self, place, peer)
+        except _WantsTlsError:
+            return await Database.attempt_at(replace(self, sslmode="require"), place, peer)
+
     async def speak(self, dialog: Dialog, name: str) -> Outcome:
         """Ask for a session, and see what is wanted for it."""
         if self.wants_tls:
@@ -147,15 +161,17 @@ class Postgres(Database):
     def _refusal(self, dialog: Dialog, body: bytes) -> Outcome:
         """Return what an ErrorResponse means, by its SQLSTATE (55.8)."""
         dialog.at_the_end(b"")
-        codes = [field[1:] for field in body.split(b"\0") if field[:1] == b"C"]
-        if not codes or not re.fullmatch(rb"[0-9A-Z]{5}", codes[0]):
+        fields = {field[:1]: field[1:] for field in body.split(b"\0") if field}
+        if not re.fullmatch(rb"[0-9A-Z]{5}", fields.get(b"C", b"")):
             return dialog.wrong()
-        code = codes[0].decode()
+        code = fields[b"C"].decode()
         if code.startswith("28") or code == "42501":
             return ready(dialog.where, reason=Reason.READY_AUTH_REQUIRED)
         if code == "3D000" and not self.dsn.path:
             return ready(dialog.where)
-        hint = "it may want TLS, or a user and a database that it knows: " if code == _VIOLATION else ""
+        if code == _VIOLATION and self.mode in ("prefer", "allow") and _WANTS_TLS.search(fields.get(b"M", b"")):
+            raise _WantsTlsError
+        hint = "it may want a user and a database that it knows: " if code == _VIOLATION else ""
         unwanted = waiting(Reason.UNWANTED_ANSWER, f"{dialog.where} ({hint}SQLSTATE {code})")
         return not_yet(dialog.where, code) or missing(dialog.where, code) or unwanted
 

@@ -202,6 +202,8 @@ def test_no_problem_shows_a_secret() -> None:
         ("nats://a,nats://p/q@b,nats://r@c:1/x", "nats://a,nats://***@c:1/x"),
         ("kafka://SASL_SSL://u:p@a:1", "kafka://SASL_SSL://***@a:1"),
         ("kafka://SASL_SSL://a:1,SASL_SSL://u:p@b", "kafka://SASL_SSL://***@b"),
+        ("amqp://u:p@a:1//;amqp://u:p@b:1//", "amqp://***@a:1//;amqp://***@b:1//"),
+        ("http://a/https://u:p@b/", "http://a/https://***@b/"),
         ("postgres://u:p/q@host", "postgres://***@host"),
         ("postgres://u@v:p?q@host/db", "postgres://***@host/db"),
         ("http://h/p?token=1#part", "http://h/p?***#***"),

@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from realservers import accepts, free_port, started, until
+from realservers import PATIENCE, accepts, free_port, started, until
 
 USER, PASSWORD = "app", "s3cret-pass"
 _OWNER = "postgres"
@@ -52,8 +53,13 @@ class Cluster(NamedTuple):
         running = Running(self, port)
         ready = running.takes_sessions if up else lambda: (self.data / "postmaster.pid").exists() and accepts(port)
         with started(argv, folder=self.folder, up=ready, user=_OWNER) as process:
-            yield running._replace(pid=process.pid)
-            (self.data / "postmaster.pid").unlink(missing_ok=True)
+            try:
+                yield running._replace(pid=process.pid)
+            finally:
+                # Its sessions are in groups of their own: killed with it, they would hold its data for a moment longer.
+                process.send_signal(signal.SIGQUIT)
+                process.wait(PATIENCE)
+                (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     @contextmanager
     def copied(self) -> Iterator["Cluster"]:

@@ -20,7 +20,7 @@ from badness import descriptors, left_over, saying, serving
 from postgresql import PASSWORD, Cluster, Running, made
 from realservers import PATIENCE, accepts, free_port, started, until
 
-from gatekeeper.model import Outcome, Reason, State
+from gatekeeper.model import Outcome, Reason, State, waiting
 from gatekeeper.probes._options import BadOptionsError
 from gatekeeper.probes.postgres import Postgres
 
@@ -437,27 +437,47 @@ class TestLogin:
             asyncio.run(run())
 
 
+@contextmanager
+def pooled(server: Running, *settings: str) -> Iterator[str]:
+    """Run a PgBouncer before a server; give who logs in, and where."""
+    folder, port = server.cluster.folder, free_port()
+    (folder / "users").write_text(f'"app" "{PASSWORD}"\n')
+    config = folder / "pooler.ini"
+    lines = (
+        f"[databases]\napp = host=127.0.0.1 port={server.port}\ngone = host=127.0.0.1 port={free_port()}",
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =",
+        f"auth_type = scram-sha-256\nauth_file = {folder}/users\npool_mode = transaction",
+    )
+    config.write_text("".join(f"{line}\n" for line in lines + settings))
+    with started(["pgbouncer", config], folder=folder, user="postgres", up=lambda: accepts(port)):
+        yield f"app:{PASSWORD}@127.0.0.1:{port}"
+
+
 @pytest.mark.needs("pgbouncer")
 def test_a_pooler_answers_for_itself_until_somebody_logs_in(cluster: Cluster) -> None:
     """Without a login nobody can tell whether a server is behind it; with one, that is what is told."""
-    with cluster.running() as server:
-        (cluster.folder / "users").write_text(f'"app" "{PASSWORD}"\n')
-        port = free_port()
-        config = cluster.folder / "pooler.ini"
-        config.write_text(
-            f"[databases]\napp = host=127.0.0.1 port={server.port}\ngone = host=127.0.0.1 port={free_port()}\n"
-            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-            f"auth_type = scram-sha-256\nauth_file = {cluster.folder}/users\npool_mode = transaction\n"
-        )
-        with started(["pgbouncer", config], folder=cluster.folder, user="postgres", up=lambda: accepts(port)):
-            at = f"app:{PASSWORD}@127.0.0.1:{port}"
-            for database in ("app", "gone", "unknown"):
-                assert found(f"postgres://{at}/{database}", login="no") == UP
-            assert found(f"postgres://{at}/app", table="shop.orders", query="SELECT 1") == READY
-            assert found(f"postgres://{at}/app", query="SELECT id FROM shop.orders", expect="41") == READY
-            import_module("asyncpg")  # which may take longer than the attempt
-            assert attempt(f"postgres://{at}/gone", 0.5) == f"logging in to 127.0.0.1:{port}"
-            assert found(f"postgres://{at}/unknown") == (State.WAITING, Reason.UNWANTED_ANSWER)
+    with cluster.running() as server, pooled(server) as at:
+        for database in ("app", "gone", "unknown"):
+            assert found(f"postgres://{at}/{database}", login="no") == UP
+        assert found(f"postgres://{at}/app", table="shop.orders", query="SELECT 1") == READY
+        assert found(f"postgres://{at}/app", query="SELECT id FROM shop.orders", expect="41") == READY
+        import_module("asyncpg")  # which may take longer than the attempt
+        assert attempt(f"postgres://{at}/gone", 0.5) == f"logging in to {at.rpartition('@')[2]}"
+        assert found(f"postgres://{at}/unknown") == (State.WAITING, Reason.UNWANTED_ANSWER)
+
+
+@pytest.mark.needs("pgbouncer")
+def test_who_wants_tls_is_asked_over_tls(cluster: Cluster, pair: tuple[str, dict[str, str]]) -> None:
+    """Poolers, and databases in a cloud, have no code for that and say it in words: TLS is spoken where it may be."""
+    files = {key: pair[1][f"ssl_{key}_file"] for key in ("cert", "key")}
+    settings = ("client_tls_sslmode = require", *(f"client_tls_{key}_file = {file}" for key, file in files.items()))
+    with cluster.running() as server, pooled(server, *settings) as at:
+        assert found(f"postgres://{at}/app", login="no") == UP
+        assert found(f"postgres://{at}/app?sslmode=allow", login="no") == UP
+        assert found(f"postgres://{at}/app", query="SELECT 1") == READY
+        refused = (State.WAITING, Reason.UNWANTED_ANSWER)
+        assert found(f"postgres://{at}/app?sslmode=disable", login="no") == refused
+        assert found(f"postgres://{at}/app", login="no", ca=pair[0]) == TLS_FAILED  # it is not for that address
 
 
 def cancelled(tried: Any, rounds: int = 60) -> None:
@@ -506,9 +526,9 @@ def test_another_protocol_is_said_and_waited_out(said: bytes, query: str) -> Non
     assert outcome.detail == f"127.0.0.1:{port} (it answers in another protocol)"
 
 
-def error(code: str) -> bytes:
+def error(code: str, text: str = "secret text") -> bytes:
     """Return an ErrorResponse as a server writes it, with a text that nobody may see."""
-    body = b"SFATAL\0VFATAL\0C" + code.encode() + b"\0Msecret text\0\0"
+    body = f"SFATAL\0VFATAL\0C{code}\0M{text}\0\0".encode()
     return b"E" + (len(body) + 4).to_bytes(4, "big") + body
 
 
@@ -535,7 +555,22 @@ def test_codes_of_errors(code: str, wanted: tuple[State, Reason]) -> None:
         outcome = attempt(f"postgres://127.0.0.1:{port}")
     assert isinstance(outcome, Outcome)
     assert "secret" not in outcome.detail
-    assert ("it may want TLS" in outcome.detail) == (code == "08P01")
+    assert ("it may want a user" in outcome.detail) == (code == "08P01")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SSL required",  # PgBouncer
+        "node is running secure mode, SSL connection required",  # CockroachDB
+        "connection is insecure (try using `sslmode=require`)",  # Neon
+    ],
+)
+def test_tls_that_is_wanted_and_not_spoken_is_told(text: str) -> None:
+    """Whoever wants TLS is asked for it; one who then has none is told as such, and no text of his is."""
+    with serving(saying(error("08P01", text))) as port:
+        outcome = attempt(f"postgres://127.0.0.1:{port}")
+    assert outcome == waiting(Reason.WRONG_PROTOCOL, f"127.0.0.1:{port} (it answers in another protocol)")
 
 
 @pytest.mark.parametrize(

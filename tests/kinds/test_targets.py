@@ -27,7 +27,34 @@ def test_several_servers_may_be_listed_with_the_user_at_each(
     assert (dsn.user, dsn.password.value if dsn.password else None) == (user, password)
 
 
-@pytest.mark.parametrize("hosts", ["u:secret@a:1,v:secret@b:2", "u:sec@ret,x@a:1"])
+@pytest.mark.parametrize(
+    ("target", "user"),
+    [
+        ("amqp://u:secret@a:1/v;amqp://u:secret@b:2/v", "u"),
+        ("amqp://u:secret@a:1/v; amqp://b:2/v", "u"),
+        ("nats://u:secret@a:1, nats://b:2", "u"),
+        ("redis://a:1,redis://b:2", None),
+        ("MONGODB://u:secret@a:1,b:2", "u"),
+    ],
+)
+def test_several_servers_may_be_listed_whole(target: str, user: str | None) -> None:
+    """As Celery lists brokers (with semicolons) and NATS its servers (with commas): one thing at several places."""
+    dsn = load(target.partition(":")[0].lower()).parse(target, {"login": ("no",)}).dsn
+    assert dsn.places == (Place("a", 1), Place("b", 2))
+    assert (dsn.user, bool(dsn.password)) == (user, user is not None)
+
+
+@pytest.mark.parametrize("target", ["amqp://a/v;amqp://b/w", "amqp://a;amqps://b", "redis://a/0?x=1,redis://b/0"])
+def test_listed_servers_are_of_one_kind(target: str) -> None:
+    """Where they differ in more than the place, which of both is meant of each cannot be told."""
+    with pytest.raises(BadOptionsError, match="differ in more than host and port"):
+        load(target.partition(":")[0]).parse(target, {})
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    ["u:secret@a:1,v:secret@b:2", "u:sec@ret,x@a:1", "u:secret@a:1;amqp://v:secret@b:2", "a:1;amqp://v:secret@b:2"],
+)
 def test_several_users_are_refused(hosts: str) -> None:
     """Whose password would be tried at which server cannot be told; no password is shown."""
     with pytest.raises(BadOptionsError, match="names several users") as refused:
