@@ -1,13 +1,9 @@
-"""Attempts of one kind or another, each in an event loop of its own, and what nobody may read of them."""
+"""Attempts of one kind or another, each in an event loop of its own."""
 
 import asyncio
 import contextlib
 import gc
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 from badness import descriptors, left_over
 
@@ -91,26 +87,3 @@ async def _for_a_while(probe: Probe) -> None:
             await probe.attempt()
     except TimeoutError:
         pass
-
-
-def told_nowhere(secret: str, declaration: str, folder: Path) -> str:
-    """Run everything that speaks of a declaration; see that a secret is nowhere in it, and return what was said."""
-    environ = dict(os.environ) | {"GATEKEEPER_DEPENDENCIES": declaration, "GATEKEEPER_TIMEOUT": "1s"}
-    report, message = folder / "report", folder / "message"
-    said = ""
-    for words in (
-        ("check",),
-        ("check", "--output=json"),
-        ("plan",),
-        ("plan", "--output=json"),
-        ("wait", "-v", f"--report={report}", f"--termination-log={message}"),
-        ("wait", "-v", "--log-format=console"),
-    ):
-        done = subprocess.run(
-            [sys.executable, "-m", "gatekeeper", *words], env=environ, capture_output=True, text=True, check=False
-        )
-        assert done.returncode in (0, 1, 2, 69, 124), done.stderr
-        said += done.stdout + done.stderr
-    said += "".join(path.read_text() for path in (report, message) if path.exists())
-    assert secret not in said
-    return said

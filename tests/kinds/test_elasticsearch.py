@@ -5,10 +5,12 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from attempts import attempt, told
 from badness import saying, serving
+from discretion import told_nowhere
 
 from gatekeeper.model import Outcome, Reason, State
 
@@ -88,6 +90,13 @@ def test_the_user_goes_with_the_question_and_into_no_word() -> None:
         assert told(f"elasticsearch://elastic:pw-9c1e@127.0.0.1:{port}") == ("failed", "forbidden")
     with hearing(health("green")) as (port, _):
         assert told(f"elasticsearch://elastic:pw-9c1e@127.0.0.1:{port}") == ("ready", "ready")
+
+
+def test_a_password_is_told_nowhere(tmp_path: Path) -> None:
+    """Neither where it is taken nor where it is refused."""
+    with serving(saying(WHO)) as refusing, serving(saying(health("green"))) as taking:
+        lines = (f"es{port}=elasticsearch://elastic:pw-9c1e@127.0.0.1:{port}/index" for port in (refusing, taking))
+        assert "user or password is refused" in told_nowhere("9c1e", "\n".join(lines), tmp_path)
 
 
 def test_nobody_there_is_refused_and_any_of_several_will_do() -> None:

@@ -10,6 +10,7 @@ import certificates
 import pytest
 from attempts import attempt, told
 from badness import saying, serving
+from discretion import told_nowhere
 from realservers import accepts, free_port, paused, started, until
 
 from gatekeeper.model import Outcome, Reason, State
@@ -70,6 +71,8 @@ def test_a_login_is_tried_with_a_query(tmp_path: Path) -> None:
         assert found == Outcome(State.FAILED, Reason.FORBIDDEN, refused, certain=True)
         (tmp_path / "password").write_text("pw-9c1e\n")
         assert told(f"influxdb://app@{at}", password_file=str(tmp_path / "password")) == ("ready", "ready")
+        lines = (f"right=influxdb://app:pw-9c1e@{at}", f"wrong=influxdb://app:pw-9c1e2@{at}/metrics?p=pw-9c1e")
+        assert "user or password is refused" in told_nowhere("9c1e", "\n".join(lines), tmp_path)
 
 
 @pytest.mark.needs("influxd")

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from attempts import attempt, cancelled_at_every_turn, found, told_nowhere
+from attempts import attempt, cancelled_at_every_turn, found
 from badness import saying, serving
 from certificates import Pair, authority, leaf
+from discretion import told_nowhere
 from realservers import accepts, free_port, paused, started, until
 
 from gatekeeper.model import Outcome, Reason, State

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import nkeys
 import pytest
-from attempts import attempt, cancelled_at_every_turn, found, told_nowhere
+from attempts import attempt, cancelled_at_every_turn, found
 from badness import Manners, saying, serving
 from certificates import authority, leaf
+from discretion import told_nowhere
 from realservers import accepts, free_port, paused, started, until
 
 from gatekeeper.model import Outcome, Reason, State

@@ -1,15 +1,13 @@
 """Passwords, and what else is secret in a declaration, stand in nothing that gatekeeper says or writes."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import mariadb
 import postgresql
 import pytest
+from discretion import said_by
 
 SECRETS = (postgresql.PASSWORD, "wr0ng-pass", "s3cret-query", "s3cret-option")
 WHERE = "127.0.0.1"
@@ -52,39 +50,17 @@ def servers() -> Iterator[dict[str, str]]:
         yield {"postgres": f"{WHERE}:{pg.port}", "mysql": f"{WHERE}:{my.port}"}
 
 
-def said_by(argv: list[str], environ: dict[str, str], files: list[Path]) -> tuple[int, str]:
-    """Run gatekeeper; return its status, and all that it said, wrote, and was called while it ran."""
-    everything = []
-    with subprocess.Popen(
-        [sys.executable, "-m", "gatekeeper", *argv],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=environ,
-    ) as process:
-        for name in ("cmdline", "comm"):
-            with suppress(OSError):  # it may have ended
-                everything.append(Path(f"/proc/{process.pid}/{name}").read_bytes())
-        assert process.stdout
-        everything.append(process.stdout.read())
-        status = process.wait(60)
-    everything += [file.read_bytes() for file in files if file.exists()]
-    return status, b"\n".join(everything).decode(errors="replace")
-
-
 @pytest.mark.needs("pg_ctlcluster", "psql", "mariadbd", "mariadb")
 @pytest.mark.parametrize("ends", DECLARED)
 def test_nothing_that_is_secret_is_said(servers: dict[str, str], ends: int, tmp_path: Path) -> None:
     """Whatever the command, its form and its end: no output, no report, no file, no name of a process."""
     (tmp_path / "password").write_text(postgresql.PASSWORD)
-    environ = {key: value for key, value in os.environ.items() if not key.startswith("GATEKEEPER_")}
-    lines = []
+    variables, lines = {}, []
     for number, (target, options) in enumerate(DECLARED[ends]):
         for kind, at in servers.items():
             told = {"kind": kind, "at": at, "password": postgresql.PASSWORD, "file": tmp_path / "password"}
-            environ[f"DATABASE_URL_{number}_{kind}"] = target.format(**told)
+            variables[f"DATABASE_URL_{number}_{kind}"] = target.format(**told)
             lines.append(f"{kind}{number}='${{DATABASE_URL_{number}_{kind}}}' {options.format(**told)}")
-    environ["GATEKEEPER_DEPENDENCIES"] = "\n".join(lines)
     report, message = tmp_path / "report", tmp_path / "message"
     wait = ["wait", "-v", f"--timeout={2 if ends == 124 else 60}", f"--report={report}", f"--termination-log={message}"]
     bad, not_ready = 2 if ends == 2 else 0, 1 if ends in (69, 124) else ends
@@ -96,7 +72,7 @@ def test_nothing_that_is_secret_is_said(servers: dict[str, str], ends: int, tmp_
         ([*wait, "--log-format=console"], ends),
         ([*wait, "--log-format=json", "--", "cat", "/proc/self/cmdline"], ends),
     ):
-        status, said = said_by(argv, environ, [report, message])
+        status, said = said_by(argv, "\n".join(lines), [report, message], **variables)
         assert status == wanted, said
         assert all(f"{kind}{number}" in said for kind in servers for number in range(len(DECLARED[ends]))) or ends == 2
         assert not [secret for secret in SECRETS if secret in said], said
