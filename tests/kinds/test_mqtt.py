@@ -141,15 +141,21 @@ def test_a_broker_that_is_paused_is_not_ready(mosquitto: Mosquitto) -> None:
 def test_a_broker_sees_who_came_and_a_proper_end(mosquitto: Mosquitto) -> None:
     """Each attempt has a client id of its own, unless one is declared, and says DISCONNECT."""
     before = len(mosquitto.log)
+
+    def noted() -> list[str]:  # from the first connection on: those before may end just now
+        lines = mosquitto.log[before:].splitlines()
+        return lines[next((number for number, line in enumerate(lines) if "New connection" in line), len(lines)) :]
+
     for options in ({}, {}, {"client_id": "door"}):
         found(f"mqtt://127.0.0.1:{mosquitto.open}", **options)
-    until(lambda: mosquitto.log[before:].count("disconnected") == 3, "the log")
-    lines = mosquitto.log[before:].splitlines()
+    until(lambda: sum("disconnected" in line for line in noted()) == 3, "the log")
+    lines = noted()
     clients = [line.partition(" as ")[2].split(" ")[0] for line in lines if " as " in line]
     assert [client[:11] for client in clients] == ["gatekeeper-", "gatekeeper-", "door"]
     assert len(set(clients)) == 3
     assert all(len(client) <= 23 for client in clients)
     assert sum(line.endswith(" disconnected.") for line in lines) == 3  # and not 'closed its connection'
+    assert len(lines) == 9  # the connection, which it notes of everybody, the client, and its end
 
 
 @needs_mosquitto
