@@ -13,6 +13,7 @@ from gatekeeper.log import Lines, tell_problems
 from gatekeeper.model import Plan
 from gatekeeper.probes import KINDS
 from gatekeeper.signals import Signals
+from gatekeeper.usage import help_page
 from gatekeeper.values import nearest, quoted
 from gatekeeper.verdict import Cause, Verdict
 
@@ -53,7 +54,7 @@ def _answer(name: str, argv: list[str], given: Collection[int], lines: Lines) ->
             from gatekeeper.granted import RBAC, roles  # noqa: PLC0415 - for this one option
 
             plan = declared(name, [word for word in argv if word != RBAC], given).plan
-            pages.put(roles(plan) if plan else pages.help_page(name))
+            pages.put(roles(plan) if plan else help_page(name))
             return EX_OK
         plan = declared(name, argv, given).plan if name in ("check", "plan") else None
         if name != "check" or plan is None:
@@ -69,7 +70,7 @@ def _page(name: str, argv: list[str], plan: Plan | None) -> str:
     if name == "kinds" and not _HELP & set(argv):
         return _kinds(argv)
     if plan is None:
-        return pages.help_page(None if name == "help" else name)
+        return help_page(None if name == "help" else name)
     return pages.as_json(pages.plan_data(plan)) if plan.options.output == "json" else pages.plan_page(plan)
 
 

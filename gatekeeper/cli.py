@@ -244,9 +244,10 @@ def _not_for(options: GateOptions) -> set[str]:
 
 
 def _help(name: str) -> int:
-    from gatekeeper import pages  # noqa: PLC0415 - no wait prints a page
+    from gatekeeper.pages import put  # noqa: PLC0415 - no wait prints a page
+    from gatekeeper.usage import help_page  # noqa: PLC0415 - as above
 
-    pages.put(pages.help_page(name))
+    put(help_page(name))
     return EX_OK
 
 

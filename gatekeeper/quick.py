@@ -68,9 +68,10 @@ def _notify(argv: list[str]) -> int:
 
 
 def _help(command: str) -> int:
-    from gatekeeper import pages  # noqa: PLC0415 - for a page
+    from gatekeeper.pages import put  # noqa: PLC0415 - for a page
+    from gatekeeper.usage import help_page  # noqa: PLC0415 - as above
 
-    pages.put(pages.help_page(command))
+    put(help_page(command))
     return EX_OK
 
 

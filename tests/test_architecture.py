@@ -108,6 +108,7 @@ FLOW: dict[str, set[str]] = {
     },
     "serve": {"announce.", "gate", "lifecycle", "limit", "log", "run", "signals", "whole"},
     "pages": {"probes", "probes._options", "screen"},
+    "usage": {"screen"},
     "demo": set(),
     "install": set(),
     "__init__": {"declare.line", "gate", "plan"},  # the library face
@@ -143,10 +144,10 @@ FLOW: dict[str, set[str]] = {
         "pages",
         "probes",
     }
-    | {"signals"},
+    | {"signals", "usage"},
     "notify": {"announce.sdnotify"},
     "ask": set(),
-    "quick": {"ask", "exits", "handover.", "notify", "pages"},
+    "quick": {"ask", "exits", "handover.", "notify", "pages", "usage"},
     "cli": {
         "announce.",
         "asked",
@@ -159,7 +160,7 @@ FLOW: dict[str, set[str]] = {
         "hook.",
         "log",
     }
-    | {"pages", "run", "screen", "serve", "signals", "turns"},
+    | {"pages", "run", "screen", "serve", "signals", "turns", "usage"},
     "__main__": {"cli", "quick"},
 }
 BARE = ("model", "values", "announce.sdnotify", "handover.become")
