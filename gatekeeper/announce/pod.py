@@ -7,7 +7,6 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 
 from gatekeeper.decide import story
@@ -64,8 +63,7 @@ class PodVoice:
         """Tell nothing more in the background."""
         if self._following:
             self._following.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._following
+            await asyncio.wait([self._following])  # which leaves a cancellation of our own to our caller
 
     def _client(self) -> tuple[Client, Own]:
         """Return a client, and our pod; raises `MissError`."""
