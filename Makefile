@@ -21,6 +21,8 @@ BENCH_PACKAGES := wait-for-it postgresql redis-server mariadb-server-core gcc li
 REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 CREATED = $(shell at=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || echo 0)}; form=+%Y-%m-%dT%H:%M:%SZ; \
 	date -u -d "@$$at" "$$form" 2>/dev/null || date -u -r "$$at" "$$form")
+# Tests are shared out to one process more than there are processors: most of them wait for something at times.
+WORKERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: demo test lint format bench image clean packages bench-packages
 
@@ -29,7 +31,7 @@ demo: .venv/made
 
 test: .venv/made packages
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n auto
+	$(BIN)/coverage run -m pytest -n $(WORKERS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -6,6 +6,7 @@ import re
 import pytest
 from program import listening, refusing, run
 
+from gatekeeper.pages import kind_page
 from gatekeeper.probes import KINDS
 
 
@@ -60,13 +61,14 @@ def test_kinds_are_listed_and_explained() -> None:
     assert [line.split()[0] for line in lines[1:-2] if not line.startswith(" ")] == list(KINDS)
     assert max(map(len, lines)) <= 80
     for kind in KINDS:
-        page = run("kinds", kind)
-        assert max(len(line) for line in page.stdout.splitlines()[3:]) <= 80
-        assert page.returncode == 0
-        assert page.stdout.startswith(f"{kind}: ")
-        assert "attempt_timeout" in page.stdout
+        page = kind_page(kind)
+        assert max(len(line) for line in page.splitlines()[3:]) <= 80
+        assert page.startswith(f"{kind}: ")
+        assert "attempt_timeout" in page
     for kind in ("https", "amqps", "rabbitmq", "grpcs", "mariadb"):
-        assert f"={kind}://" in run("kinds", kind).stdout
+        assert f"={kind}://" in kind_page(kind)
+    shown = run("kinds", "amqps")
+    assert (shown.returncode, shown.stdout) == (0, kind_page("amqps"))
     assert run("kinds", "tpc").returncode == 2
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import time
 
 from badness import descriptors, left_over
@@ -78,7 +77,6 @@ def cancelled_at_every_turn(target: str, turns: int, **options: str | tuple[str,
         assert left_over(before) == set()
 
     asyncio.run(run())
-    gc.collect()  # what was not closed warns now, and a warning is an error
 
 
 async def _for_a_while(probe: Probe) -> None:

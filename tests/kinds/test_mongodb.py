@@ -1,7 +1,6 @@
 """MongoDB: servers that answer as its documents have it and as pymongo takes them; the real one is in no package."""
 
 import asyncio
-import gc
 import ssl
 import struct
 from importlib import import_module
@@ -217,7 +216,6 @@ def test_a_cancelled_login_leaves_nothing_behind() -> None:
             await asyncio.wait([task])
             await asyncio.sleep(0)
         assert len(asyncio.all_tasks()) == 1
-        gc.collect()
         assert left_over(before) == set()
 
     with serving(MongoServer(STANDALONE | SESSIONS, users=USERS)) as port:

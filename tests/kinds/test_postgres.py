@@ -1,7 +1,6 @@
 """postgres: the real server in each of its states, and what else may listen at its port."""
 
 import asyncio
-import gc
 import os
 import shutil
 import signal
@@ -506,7 +505,6 @@ def cancelled(tried: Any, rounds: int = 60) -> None:
             return
 
     asyncio.run(run())
-    gc.collect()
 
 
 OTHERS = [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"-ERR unknown command\r\n", b"ERROR\r\n"]

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -15,6 +14,7 @@ from gatekeeper.probes import KINDS
 
 from .conftest import GATEKEEPER, ROOT
 from .kubelet import made_by_examples
+from .schema import validate
 from .test_kubernetes import forbidden
 
 EXAMPLES = ROOT / "examples"
@@ -114,7 +114,7 @@ def test_the_component_adds_the_gate_to_what_has_the_label() -> None:
     done = subprocess.run(build, capture_output=True, text=True, check=True)
     found = {each["kind"]: each for each in yaml.safe_load_all(done.stdout)}
     for each in found.values():
-        kubernetes_validate.validate(each, kubernetes_validate.latest_version(), strict=True)
+        validate(each)
     pod = found["Deployment"]["spec"]["template"]["spec"]
     (gate,) = pod["initContainers"]
     assert forbidden(pod) == []

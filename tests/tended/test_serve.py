@@ -137,14 +137,14 @@ def test_a_silent_neighbour_is_not_alive(tmp_path: Path) -> None:
 
 def test_a_neighbour_may_ask_for_more_time_and_give_up(tmp_path: Path) -> None:
     """What puts off a limit of a tended command, changes or trips it, does so here."""
-    with serving(tmp_path, "--start-timeout=1s", "--watchdog=1s", "file:///") as it:
+    with serving(tmp_path, "--start-timeout=4s", "--watchdog=4s", "file:///") as it:
         it.until("--ready", (1, "starting"))
         it.hear(b"EXTEND_TIMEOUT_USEC=600000000")
-        time.sleep(1.5)  # longer than the start may take
+        time.sleep(4.5)  # longer than the start may take
         assert it.asked("--live") == (0, "alive")
         it.hear(b"READY=1\nWATCHDOG_USEC=600000000")
         it.until("--ready", (0, "ready"))
-        time.sleep(1.5)  # longer than it may be silent
+        time.sleep(4.5)  # longer than it may be silent
         assert it.asked("--live") == (0, "alive")
         it.hear(b"WATCHDOG=trigger")
         it.until("--live", (1, "stopping: it triggered its watchdog"))
