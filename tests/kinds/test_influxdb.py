@@ -1,5 +1,6 @@
 """InfluxDB: the real one of Debian, with users and without, and answers of later versions."""
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from attempts import attempt, told
 from badness import saying, serving
 from discretion import told_nowhere
 from realservers import accepts, free_port, paused, started, until
+from stopping import goes_for_good
+from strangers import is_nothing_else
 
 from gatekeeper.model import Outcome, Reason, State
 
@@ -31,7 +34,7 @@ bind-address = "127.0.0.1:{port}"
 
 
 @contextmanager
-def influxdb(folder: Path, more: str = "") -> Iterator[tuple[int, object]]:
+def influxdb(folder: Path, more: str = "") -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
     """Run a server; give its port and its process."""
     port = free_port()
     (folder / "config").write_text(CONFIG.format(folder=folder, port=port, backup=free_port()) + more)
@@ -42,13 +45,15 @@ def influxdb(folder: Path, more: str = "") -> Iterator[tuple[int, object]]:
 
 @pytest.mark.needs("influxd")
 def test_a_server_is_ready_once_it_answers(tmp_path: Path) -> None:
-    """Nobody there is refused, one that runs is ready, one that is paused answers nobody."""
+    """Nobody there is refused, one that runs is ready; paused it answers nobody, and once it stops it is gone."""
     assert told(f"influxdb://127.0.0.1:{free_port()}") == ("waiting", "refused")
     with influxdb(tmp_path) as (port, process):
         found = attempt(f"influxdb://127.0.0.1:{port}/metrics")
         assert found == Outcome(State.READY, Reason.READY, f"127.0.0.1:{port}")
-        with paused(process):  # type: ignore[arg-type]
+        with paused(process):
             assert attempt(f"influxdb://127.0.0.1:{port}", 0.3) == f"waiting for an answer from 127.0.0.1:{port}"
+        is_nothing_else(port, "influxdb")
+        goes_for_good(f"influxdb://127.0.0.1:{port}", process)
 
 
 @pytest.mark.needs("influxd")
@@ -85,7 +90,7 @@ def test_a_server_that_asks_for_a_user_even_then(tmp_path: Path) -> None:
         target = f"influxdb://127.0.0.1:{port}"
         until(lambda: told(target, ca=str(authority.cert)) == ("ready", "ready"), "the server to start")
         assert told(target, tls="yes") == ("waiting", "tls_failed")
-        assert told(target)[0] == "waiting"
+        assert told(target) == ("waiting", "unwanted_answer")  # 400, in plain
     with serving(saying(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")) as port:
         assert told(f"influxdb://127.0.0.1:{port}") == ("ready", "ready_auth_required")
 
