@@ -14,6 +14,8 @@ from badness import saying, serving
 from certificates import Pair, authority, leaf
 from discretion import told_nowhere
 from realservers import accepts, free_port, paused, started, until
+from stopping import goes_for_good
+from strangers import is_nothing_else
 
 from gatekeeper.model import Outcome, Reason, State
 from gatekeeper.probes import load
@@ -179,6 +181,18 @@ def test_a_directory_that_is_paused_is_not_ready(running: Slapd) -> None:
     with paused(running.process):
         found = attempt(f"ldap://127.0.0.1:{running.port}", 0.2)
     assert found == f"waiting for an answer of 127.0.0.1:{running.port}"
+
+
+def test_a_directory_is_nothing_else(running: Slapd) -> None:
+    """To no other protocol it is ready, nor in plain where it speaks TLS alone: there it hangs up."""
+    is_nothing_else(running.port, "ldap")
+    assert told(attempt(f"ldap://127.0.0.1:{running.secure}"))[1] in (Reason.CLOSED, Reason.RESET)
+
+
+def test_a_directory_that_stops_is_gone(tmp_path: Path) -> None:
+    """From the moment that it no longer listens."""
+    with slapd(tmp_path) as found:
+        goes_for_good(f"ldap://127.0.0.1:{found.port}", found.process)
 
 
 def test_a_directory_that_wants_a_login_is_up(tmp_path: Path) -> None:

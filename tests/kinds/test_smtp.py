@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,8 @@ from badness import Manners, saying, serving
 from certificates import Pair, authority, leaf
 from discretion import told_nowhere
 from realservers import accepts, free_port, paused, started, until
+from stopping import goes_for_good
+from strangers import is_nothing_else
 
 from gatekeeper.model import Outcome, Reason, State
 from gatekeeper.probes import load
@@ -33,7 +35,7 @@ tls_on_connect_ports = {secure}
 tls_certificate = {pair.cert}
 tls_privatekey = {pair.key}
 tls_advertise_hosts = *
-smtp_accept_max = 20
+smtp_accept_max = {most}
 log_selector = +smtp_connection +smtp_protocol_error +smtp_syntax_error +smtp_no_mail
 
 begin authenticators
@@ -56,9 +58,9 @@ class Exim(NamedTuple):
     log: Path
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Exim]:
-    """Give an exim that serves twenty at a time."""
+@contextmanager
+def exim(most: int) -> Iterator[Exim]:
+    """Run an exim that serves so many at a time."""
     # Not in pytest's own folder, which every run of pytest shuts to other users, and so to exim's.
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
@@ -67,12 +69,20 @@ def running() -> Iterator[Exim]:
         pair.key.chmod(0o644)
         port, secure = free_port(), free_port()
         conf = folder / "conf"
-        conf.write_text(SETTINGS.format(folder=folder, port=port, secure=secure, pair=pair, password=PASSWORD))
+        filled = SETTINGS.format(folder=folder, port=port, secure=secure, pair=pair, password=PASSWORD, most=most)
+        conf.write_text(filled)
         folder.chmod(0o777)
         log = folder / "exim-mainlog"
         with started(["exim4", "-bdf", "-C", conf], folder=folder, up=lambda: accepts(port)) as process:
             until(lambda: log.exists() and "no MAIL" in log.read_text(), "the look whether it is up to be over")
             yield Exim(process, port, secure, issuer, log)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Exim]:
+    """Give an exim that serves twenty at a time."""
+    with exim(20) as found:
+        yield found
 
 
 attempt = functools.partial(attempts.attempt, secret=PASSWORD)
@@ -163,6 +173,18 @@ def test_a_server_that_is_paused_is_not_ready(running: Exim) -> None:
     with paused(running.process):
         found = attempt(f"smtp://127.0.0.1:{running.port}", 0.2)
     assert found == f"waiting for an answer of 127.0.0.1:{running.port}"
+
+
+@pytest.mark.root
+@pytest.mark.needs("exim4")
+def test_a_server_is_nothing_else_and_is_gone_once_it_stops() -> None:
+    """It speaks first, which tells whoever expects another protocol; where it speaks TLS alone, it waits for that."""
+    with exim(100) as found:
+        told_by = is_nothing_else(found.port, "smtp")
+        assert told_by <= {"wrong_protocol", "reset", "silence"}  # SSH may begin with other lines (RFC 4253, 4.2)
+        late = attempt(f"smtp://127.0.0.1:{found.secure}", 0.2)
+        assert late == f"waiting for an answer of 127.0.0.1:{found.secure}"
+        goes_for_good(f"smtp://127.0.0.1:{found.port}", found.process)
 
 
 def scripted(greeting: bytes, *answers: bytes, heard: list[bytes] | None = None) -> Manners:

@@ -4,7 +4,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,8 @@ import pytest
 from attempts import attempt
 from badness import Manners, serving
 from realservers import accepts, free_port, paused, started, until
+from stopping import goes_for_good
+from strangers import is_nothing_else
 
 from gatekeeper.model import Outcome, Reason, State
 from gatekeeper.probes import load
@@ -29,20 +31,27 @@ class Sshd(NamedTuple):
     log: Path
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    """Give a server of SSH that takes two connections at a time."""
-    folder, port = tmp_path_factory.mktemp("sshd"), free_port()
-    key = folder / "key"
+@contextmanager
+def sshd(folder: Path, *more: str) -> Iterator[Sshd]:
+    """Run a server of SSH; ``more`` are lines of its configuration."""
+    port, key = free_port(), folder / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     Path("/run/sshd").mkdir(exist_ok=True)
-    settings = {"ListenAddress": f"127.0.0.1:{port}", "HostKey": key, "PidFile": "none", "MaxStartups": "2:100:2"}
-    (folder / "conf").write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+    (folder / "conf").write_text(
+        "\n".join([f"ListenAddress 127.0.0.1:{port}", f"HostKey {key}", "PidFile none", *more])
+    )
     found = subprocess.run(["sh", "-c", "command -v sshd"], capture_output=True, text=True, check=True)
     argv = [found.stdout.strip(), "-D", "-e", "-f", folder / "conf"]
     with started(argv, folder=folder, up=lambda: accepts(port)) as process:
         until(lambda: "closed by" in (folder / "log").read_text(), "the look whether it is up to be over")
         yield Sshd(process, port, folder / "log")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """Give a server of SSH that takes two connections at a time."""
+    with sshd(tmp_path_factory.mktemp("sshd"), "MaxStartups 2:100:2") as found:
+        yield found
 
 
 def told(outcome: Outcome | str) -> tuple[State, Reason]:
@@ -86,6 +95,15 @@ def test_a_server_that_is_paused_is_not_ready(running: Sshd) -> None:
     with paused(running.process):
         found = attempt(f"ssh://127.0.0.1:{running.port}", 0.2)
     assert found == f"waiting for an answer of 127.0.0.1:{running.port}"
+
+
+@pytest.mark.root
+@needs_sshd
+def test_a_server_is_nothing_else_and_is_gone_once_it_stops(tmp_path: Path) -> None:
+    """It speaks first, so that whoever expects another protocol is told at once."""
+    with sshd(tmp_path, "MaxStartups 100") as found:
+        assert is_nothing_else(found.port, "ssh") <= {"wrong_protocol", "reset"}
+        goes_for_good(f"ssh://127.0.0.1:{found.port}", found.process)
 
 
 def answering(said: bytes, *, hang_up: bool) -> Manners:
