@@ -5,7 +5,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -34,14 +34,14 @@ class Cluster(NamedTuple):
         return str(self.folder / "socket")
 
     @contextmanager
-    def running(self, *options: str, inside: Sequence[str] = (), port: int = 0) -> Iterator["Running"]:
-        """Run the server until the block ends, with its words behind those of ``inside``."""
+    def running(self, *options: str, port: int = 0, up: Callable[[], bool] | None = None) -> Iterator["Running"]:
+        """Run the server until the block ends; without ``up`` it begins once the server takes sessions."""
         running = Running(self, port or free_port())
-        argv = [*inside, "mariadbd", "--no-defaults", f"--datadir={self.folder}/data", f"--socket={self.socket}"]
+        argv = ["mariadbd", "--no-defaults", f"--datadir={self.folder}/data", f"--socket={self.socket}"]
         argv += [f"--port={running.port}", "--bind-address=127.0.0.1", f"--tmpdir={self.folder}"]
         argv += [*_AS, *_QUIET, *options]
-        with started(argv, folder=self.folder, up=running.takes_sessions) as process:
-            yield running._replace(pid=process.pid)
+        with started(argv, folder=self.folder, up=up or running.takes_sessions) as process:
+            yield running._replace(process=process)
 
     @contextmanager
     def copied(self) -> Iterator["Cluster"]:
@@ -57,7 +57,7 @@ class Running(NamedTuple):
 
     cluster: Cluster
     port: int
-    pid: int = 0
+    process: "subprocess.Popen[bytes]" = None  # type: ignore[assignment]  # until it has started
 
     def sql(self, *statements: str, check: bool = True) -> str:
         """Run statements as the superuser; return what they print."""

@@ -54,7 +54,7 @@ class Cluster(NamedTuple):
         ready = running.takes_sessions if up else lambda: (self.data / "postmaster.pid").exists() and accepts(port)
         with started(argv, folder=self.folder, up=ready, user=_OWNER) as process:
             try:
-                yield running._replace(pid=process.pid)
+                yield running._replace(process=process)
             finally:
                 # Its sessions are in groups of their own: killed with it, they would hold its data for a moment longer.
                 process.send_signal(signal.SIGQUIT)
@@ -74,7 +74,7 @@ class Running(NamedTuple):
 
     cluster: Cluster
     port: int
-    pid: int = 0
+    process: "subprocess.Popen[bytes]" = None  # type: ignore[assignment]  # until it has started
 
     @property
     def socket(self) -> str:

@@ -18,6 +18,8 @@ from badness import saying, serving
 from certificates import Pair, authority, leaf
 from discretion import told_nowhere
 from realservers import accepts, free_port, paused, started, until
+from stopping import goes_for_good
+from strangers import is_nothing_else
 
 from gatekeeper.model import Outcome, Reason, State
 from gatekeeper.probes._options import BadOptionsError
@@ -50,8 +52,13 @@ class Rabbit(NamedTuple):
 
     def ctl(self, *words: str) -> None:
         """Run rabbitmqctl."""
-        argv = ["/usr/lib/rabbitmq/bin/rabbitmqctl", "-n", "gate@localhost", *words]
-        subprocess.run(argv, env=dict(os.environ) | self.environ, check=True, capture_output=True)
+        with self.ctl_started(*words) as process:
+            assert process.wait() == 0, self.log[-2000:]
+
+    def ctl_started(self, *words: str) -> "subprocess.Popen[bytes]":
+        """Start rabbitmqctl."""
+        argv = ["/usr/lib/rabbitmq/bin/rabbitmqctl", "-n", "gate@localhost", "-q", *words]
+        return subprocess.Popen(argv, env=dict(os.environ) | self.environ, stdout=subprocess.DEVNULL)
 
 
 def hashed(password: str) -> str:
@@ -148,8 +155,8 @@ def test_a_node_that_boots_is_refused_until_it_serves(rabbit: Rabbit) -> None:
 @needs_rabbit
 def test_a_node_whose_application_is_stopped_is_refused(rabbit: Rabbit) -> None:
     """Erlang runs on, and nobody listens; it is ready when it is started again."""
-    rabbit.ctl("stop_app")
-    assert found(f"amqp://127.0.0.1:{rabbit.port}") == ("waiting", "refused")
+    with rabbit.ctl_started("stop_app") as stopping:
+        goes_for_good(f"amqp://127.0.0.1:{rabbit.port}", stopping, 0)
     rabbit.ctl("start_app")
     assert found(f"amqp://127.0.0.1:{rabbit.port}") == AUTH
 
@@ -229,8 +236,7 @@ def test_tls_is_spoken_as_the_scheme_or_the_query_says(rabbit: Rabbit) -> None:
     assert found(f"amqps://app:{PASSWORD}@127.0.0.1:{rabbit.secure}/shop?cacertfile={ca}") == READY
     assert found(f"amqps://127.0.0.1:{rabbit.secure}", ca=ca, cert=cert, key=key, login="yes") == READY
     assert found(f"amqps://127.0.0.1:{rabbit.port}", ca=ca) == ("waiting", "wrong_protocol")
-    outcome = attempt(f"amqp://127.0.0.1:{rabbit.secure}", 5)
-    assert not isinstance(outcome, Outcome) or outcome.state is State.WAITING
+    assert found(f"amqp://127.0.0.1:{rabbit.secure}")[1] in ("wrong_protocol", "closed", "reset")
 
 
 @needs_rabbit
@@ -271,6 +277,18 @@ def test_a_password_is_told_nowhere(rabbit: Rabbit, tmp_path: Path) -> None:
     said = told_nowhere(PASSWORD, "\n".join(lines), tmp_path)
     assert "no queue bills" in said
     told_nowhere(PASSWORD, f"mq=amqp://app:{PASSWORD}/x@127.0.0.1", tmp_path)
+
+
+@needs_rabbit
+def test_a_node_is_nothing_else(rabbit: Rabbit) -> None:
+    """To no other protocol it is ready."""
+    is_nothing_else(rabbit.port, "amqp")
+
+
+@needs_rabbit
+def test_a_node_that_stops_is_gone(rabbit: Rabbit) -> None:
+    """It closes its port, and takes its time then; no test of it follows."""
+    goes_for_good(f"amqp://127.0.0.1:{rabbit.port}", rabbit.process)
 
 
 PROTON = """

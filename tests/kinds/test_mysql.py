@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +19,9 @@ import pytest
 from attempts import attempt
 from badness import descriptors, left_over, saying, serving
 from mariadb import PASSWORD, Cluster, Running, made
-from realservers import PATIENCE, free_port, until
+from realservers import PATIENCE, free_port, paused, until
+from stopping import goes_for_good
+from strangers import is_nothing_else
 
 from gatekeeper.model import Outcome, Reason, State
 from gatekeeper.probes._options import BadOptionsError
@@ -86,26 +87,17 @@ class TestStates:
     """A server that starts, serves, is full and ends, each time by a process of its own."""
 
     def test_it_is_refused_until_it_serves(self, cluster: Cluster) -> None:
-        """It opens its port when it has recovered, and closes it before it ends: no other state is in between."""
-        port, seen = free_port(), set()
-        over = threading.Event()
+        """It opens its port when it has recovered, and no other state is in between; nor when it stops."""
+        port, seen = free_port(), []
+        target = f"mysql://127.0.0.1:{port}"
 
-        def look() -> None:
-            while not over.is_set():
-                seen.add(found(f"mysql://127.0.0.1:{port}"))
+        def up() -> bool:
+            seen.append(found(target))
+            return seen[-1] != REFUSED
 
-        looking = threading.Thread(target=look)
-        looking.start()
-        try:
-            with cluster.running(port=port) as server:
-                until(lambda: UP in seen, "the server to serve")
-                os.kill(server.pid, signal.SIGTERM)
-                until(lambda: found(f"mysql://127.0.0.1:{port}") == REFUSED, "the server to be gone")
-        finally:
-            over.set()
-            looking.join()
-        ending = {(State.WAITING, Reason.CLOSED), (State.WAITING, Reason.RESET), STARTING}
-        assert {UP, REFUSED} <= seen <= {UP, REFUSED, *ending}
+        with cluster.running(port=port, up=up) as server:
+            assert set(seen) == {REFUSED, UP}
+            goes_for_good(target, server.process)
 
     def test_the_server_of_an_image_that_makes_its_database_listens_at_its_socket_alone(self, cluster: Cluster) -> None:
         """Over the network it is refused until the real one starts; over the socket file the two look alike."""
@@ -136,13 +128,10 @@ class TestStates:
 
     def test_a_paused_server_is_not_ready(self, server: Running) -> None:
         """Its port accepts still; the attempt says at which step its time was over."""
-        os.kill(server.pid, signal.SIGSTOP)
-        try:
-            at = f"127.0.0.1:{server.port}"
+        at = f"127.0.0.1:{server.port}"
+        with paused(server.process):
             assert attempt(f"mysql://{at}", 0.2) == f"waiting for an answer of {at}"
             assert attempt(f"mysql://app:{PASSWORD}@{at}?ssl-mode=REQUIRED", 0.2) == f"waiting for an answer of {at}"
-        finally:
-            os.kill(server.pid, signal.SIGCONT)
 
 
 class TestUp:
@@ -317,14 +306,13 @@ class TestLogin:
             task = asyncio.ensure_future(probe(target, query="SELECT sleep(1)").attempt())
             sleeping = "SELECT 1 FROM information_schema.processlist WHERE info LIKE 'SELECT sleep%'"
             await asyncio.to_thread(lambda: until(lambda: server.sql(sleeping), "the query to run"))
-            os.kill(server.pid, signal.SIGSTOP)
-            began = time.monotonic()
-            task.cancel()
-            await asyncio.wait([task])
-            assert time.monotonic() - began < PATIENCE / 10
-            assert task.cancelled()
-            assert left_over(before) == set()
-            os.kill(server.pid, signal.SIGCONT)
+            with paused(server.process):
+                began = time.monotonic()
+                task.cancel()
+                await asyncio.wait([task])
+                assert time.monotonic() - began < PATIENCE / 10
+                assert task.cancelled()
+                assert left_over(before) == set()
 
         asyncio.run(run())
         server.comes_to_rest()
@@ -353,10 +341,11 @@ def cancelled(tried: Any, rounds: int = 60) -> None:
 
 # Run where our address is not the loopback's, which is never blocked, and has a name, without which nothing is counted.
 _COUNTED = """
-    import asyncio, os, signal, sys, time
+    import asyncio, os, sys
     sys.path[:0] = [sys.argv[1], os.path.dirname(sys.argv[1])]
     from pathlib import Path
     from mariadb import Cluster
+    from realservers import paused
     from gatekeeper.probes.mysql import Mysql
 
     def attempt(target, seconds=30.0, **options):
@@ -385,10 +374,9 @@ _COUNTED = """
             attempt(f"mysql://app:wrong@{at}/app")
             attempt(f"mysql://{at}", server_name="localhost", ca=f"{cluster.folder}/ca")
         counted("asked")
-        os.kill(server.pid, signal.SIGSTOP)
-        for _ in range(5):
-            print(attempt(f"mysql://{at}", 0.05), attempt(f"mysql://{at}?ssl-mode=REQUIRED", 0.05))
-        os.kill(server.pid, signal.SIGCONT)
+        with paused(server.process):
+            for _ in range(5):
+                print(attempt(f"mysql://{at}", 0.05), attempt(f"mysql://{at}?ssl-mode=REQUIRED", 0.05))
         print(attempt(f"mysql://{at}"))
         server.comes_to_rest()
         counted("given up")
@@ -525,6 +513,11 @@ def test_a_missing_driver_is_a_bad_declaration(monkeypatch: pytest.MonkeyPatch) 
         probe(f"mysql://u:{PASSWORD}@h")
     probe(f"mysql://u:{PASSWORD}@h", login="no")
     probe("mysql://u@h")
+
+
+def test_it_is_nothing_else(server: Running) -> None:
+    """It speaks first, so that whoever expects another protocol is told at once."""
+    assert is_nothing_else(server.port, "mysql") <= {"wrong_protocol", "closed", "reset"}
 
 
 def test_what_a_dsn_says_in_the_words_of_other_drivers() -> None:

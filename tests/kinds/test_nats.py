@@ -19,6 +19,8 @@ from badness import Manners, saying, serving
 from certificates import authority, leaf
 from discretion import told_nowhere
 from realservers import accepts, free_port, paused, started, until
+from stopping import goes_for_good
+from strangers import is_nothing_else
 
 from gatekeeper.model import Outcome, Reason, State
 from gatekeeper.probes._options import BadOptionsError
@@ -76,7 +78,10 @@ def requested(port: int, subject: str, body: dict[str, Any], login: dict[str, st
 
 @needs_nats
 def test_a_server_is_ready_once_it_answers(tmp_path: Path) -> None:
-    """Nobody there is refused; one that runs is ready; it sees a name, and nothing of an attempt is in its log."""
+    """Nobody there is refused; one that runs is ready; it sees a name, and nothing of an attempt is in its log.
+
+    Paused, it answers nobody, and once it stops it is gone.
+    """
     port = free_port()
     assert found(f"nats://127.0.0.1:{port}") == ("waiting", "refused")
     with nats(tmp_path) as server:
@@ -88,6 +93,8 @@ def test_a_server_is_ready_once_it_answers(tmp_path: Path) -> None:
         assert server.log[before:] == ""
         with paused(server.process):
             assert attempt(f"nats://{server.where}", 0.2) == f"waiting for an answer of {server.where}"
+        assert is_nothing_else(server.port, "nats") <= {"wrong_protocol", "reset"}  # it speaks first
+        goes_for_good(f"nats://{server.where}", server.process)
 
 
 @needs_nats

@@ -17,7 +17,9 @@ import pytest
 from attempts import attempt
 from badness import descriptors, left_over, saying, serving
 from postgresql import PASSWORD, Cluster, Running, made
-from realservers import PATIENCE, accepts, free_port, started, until
+from realservers import PATIENCE, accepts, free_port, paused, started, until
+from stopping import goes_for_good
+from strangers import is_nothing_else
 
 from gatekeeper.model import Outcome, Reason, State, waiting
 from gatekeeper.probes._options import BadOptionsError
@@ -141,24 +143,24 @@ class TestStates:
             until(lambda: found(target) == UP, "the server to have recovered")
 
     def test_a_server_that_shuts_down_is_not_ready(self, cluster: Cluster) -> None:
-        """While it waits for the sessions of others to end, and when it is gone."""
+        """While it waits for the sessions of others to end, while it ends them itself, and when it is gone."""
         with cluster.running() as server:
             session(server)
-            os.kill(server.pid, signal.SIGTERM)
+            server.process.send_signal(signal.SIGTERM)
             target = f"postgres://127.0.0.1:{server.port}"
             until(lambda: found(target) == STARTING, "the server to shut down")
-            os.kill(server.pid, signal.SIGINT)
+            server.process.send_signal(signal.SIGINT)
             until(lambda: found(target) == (State.WAITING, Reason.REFUSED), "the server to be gone")
+        with cluster.running() as server:
+            session(server)
+            goes_for_good(f"postgres://127.0.0.1:{server.port}", server.process, signal.SIGINT)
 
     def test_a_paused_server_is_not_ready(self, server: Running) -> None:
         """Its port accepts still; the attempt says at which step its time was over."""
-        os.kill(server.pid, signal.SIGSTOP)
-        try:
-            at = f"127.0.0.1:{server.port}"
+        at = f"127.0.0.1:{server.port}"
+        with paused(server.process):
             assert attempt(f"postgres://{at}", 0.2) == f"waiting for an answer of {at}"
             assert attempt(f"postgres://{at}?sslmode=require", 0.2) == f"waiting for an answer of {at}"
-        finally:
-            os.kill(server.pid, signal.SIGCONT)
 
     def test_a_server_without_a_free_connection_is_not_ready_and_an_attempt_takes_none(self, cluster: Cluster) -> None:
         """A login that is begun and not ended holds a connection: ours is ended before the next one comes."""
@@ -287,6 +289,7 @@ class TestTls:
             for query in (f"sslmode=verify-full&sslrootcert={ca}", f"sslmode=verify-ca&sslrootcert={ca}"):
                 assert found(f"postgres://{at}?{query}") == READY, query
             assert found(f"postgres://{at}?sslmode=disable") == FORBIDDEN
+            assert found(f"postgres://localhost:{server.port}?sslmode=disable") == UP
             assert found(f"postgres://{at}?sslmode=verify-full") == TLS_FAILED
             assert found(f"postgres://{at}", tls="yes") == TLS_FAILED
             assert found(f"postgres://{at}", ca=ca) == READY
@@ -612,6 +615,11 @@ def test_several_hosts_are_asked_for_one_that_is_ready(server: Running) -> None:
     hosts = f"127.0.0.1:{free_port()},127.0.0.1:{server.port}"
     assert found(f"postgres://app:{PASSWORD}@{hosts}/app") == READY
     assert found(f"postgres://{hosts}", endpoints="all") == (State.WAITING, Reason.REFUSED)
+
+
+def test_it_is_nothing_else(server: Running) -> None:
+    """To no other protocol it is ready."""
+    is_nothing_else(server.port, "postgres")
 
 
 @pytest.mark.parametrize(
