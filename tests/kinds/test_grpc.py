@@ -1,18 +1,23 @@
 """gRPC health: a real server of grpcio with its health service in each state, and what else may answer at its port."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import attempts
 import grpc
 import pytest
 from badness import saying, serving
 from certificates import Pair, authority, leaf
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from realservers import free_port
+from realservers import accepts, free_port, paused, started
+from stopping import goes_for_good
+from strangers import is_nothing_else
 
 from gatekeeper.model import Outcome, Reason, State
 from gatekeeper.probes import load
@@ -76,6 +81,37 @@ class Server:
             self.server.stop(None).wait()
 
 
+# As applications end theirs: the health first, the rest a moment later.
+ENDING = """
+import signal, sys, time
+from concurrent.futures import ThreadPoolExecutor
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+port, *services = sys.argv[1:]
+servicer, server = health.HealthServicer(), grpc.server(ThreadPoolExecutor(4))
+for service in services:
+    servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
+health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+server.add_insecure_port(f"127.0.0.1:{port}")
+server.start()
+signal.sigwait({signal.SIGTERM})
+servicer.enter_graceful_shutdown()
+time.sleep(0.2)
+server.stop(None).wait()
+"""
+
+
+@contextmanager
+def ending(folder: Path, *services: str) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
+    """Run a server of its own process, which serves these services; give its port and its process."""
+    port = free_port()
+    argv = [sys.executable, "-c", ENDING, str(port), *services]
+    with started(argv, folder=folder, up=lambda: accepts(port)) as process:
+        yield port, process
+
+
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pair, Pair]:
     """Return an authority and a certificate for localhost."""
@@ -110,6 +146,16 @@ def test_a_server_is_as_ready_as_its_health_says() -> None:
         assert told(attempt(target, service="x" * 200)) == (State.READY, Reason.READY)
         server.health.enter_graceful_shutdown()
         assert told(attempt(target, service="shop.Orders")) == (State.WAITING, Reason.STARTING)
+
+
+def test_a_server_that_is_paused_or_ends_is_not_ready(tmp_path: Path) -> None:
+    """Paused, its port accepts still; going, it does not serve at first. No other kind takes it for its own."""
+    with ending(tmp_path) as (port, process):
+        is_nothing_else(port, "grpc")
+        with paused(process):
+            late = attempts.attempt(f"grpc://127.0.0.1:{port}", 0.2)
+        assert late == f"waiting for an answer from 127.0.0.1:{port}"
+        goes_for_good(f"grpc://127.0.0.1:{port}", process)
 
 
 def test_a_server_without_the_health_service_is_taken_only_where_that_is_said() -> None:
@@ -176,7 +222,7 @@ def test_a_server_over_tls_is_verified(pair: tuple[Pair, Pair]) -> None:
             assert told(attempt(f"{scheme}://localhost:{port}", ca=str(issuer.cert))) == (State.READY, Reason.READY)
         assert told(attempt(f"grpcs://localhost:{port}", insecure="yes")) == (State.READY, Reason.READY)
         assert told(attempt(f"grpcs://localhost:{port}")) == (State.WAITING, Reason.TLS_FAILED)
-        assert attempt(f"grpc://localhost:{port}").state is State.WAITING
+        assert attempt(f"grpc://localhost:{port}").reason in (Reason.CLOSED, Reason.RESET)
 
 
 def test_a_server_that_wants_a_certificate_gets_it(pair: tuple[Pair, Pair]) -> None:

@@ -17,6 +17,8 @@ from certificates import Pair, authority, leaf
 from discretion import told_nowhere
 from kafkabroker import PASSWORD, Broker, broker, make_topic
 from realservers import free_port, paused, until
+from stopping import goes_for_good
+from strangers import is_nothing_else
 
 from gatekeeper.model import Outcome, Reason, State
 from gatekeeper.probes import load
@@ -182,16 +184,9 @@ def test_a_broker_that_finds_no_controller_is_not_ready(tmp_path: Path, pair: tu
 
 
 def test_a_broker_that_stops_is_ready_no_more(running: Broker) -> None:
-    """On its way down it may answer still, hang up or refuse; once it has ended, it is refused."""
-    seen: list[tuple[State, Reason] | str] = []
-    target = f"kafka://127.0.0.1:{running.ports['PLAIN']}"
-    running.process.terminate()
-    while running.process.poll() is None:
-        outcome = attempt(target, 0.5)
-        seen.append(told(outcome) if isinstance(outcome, Outcome) else outcome)
-    allowed = {Reason.READY, Reason.REFUSED, Reason.CLOSED, Reason.RESET, Reason.STARTING}
-    assert {each[1] for each in seen if isinstance(each, tuple)} <= allowed
-    assert told(attempt(target)) == (State.WAITING, Reason.REFUSED)
+    """To no other protocol it was. On its way down it hangs up or refuses; no test of it follows."""
+    is_nothing_else(running.ports["PLAIN"], "kafka")
+    goes_for_good(f"kafka://127.0.0.1:{running.ports['PLAIN']}", running.process)
 
 
 def text(value: bytes) -> bytes:
