@@ -11,24 +11,17 @@ GONE = ("waiting", "refused")
 
 
 def goes_for_good(
-    target: str,
-    server: "subprocess.Popen[bytes]",
-    number: int = signal.SIGTERM,
-    *,
-    seconds: float = PATIENT,
-    **options: str,
-) -> list[tuple[str, str]]:
+    target: str, server: "subprocess.Popen[bytes]", number: int = signal.SIGTERM, *, seconds: float = PATIENT
+) -> None:
     """Stop a server by a signal, and see that no gate opens on it from the first attempt on that is not ready.
 
-    Attempts are made one after another until it has ended, and beyond. Return what they found, without repetitions.
-    Where somebody else stops the server, ``server`` is the process of that, and the signal is 0.
+    Attempts are made one after another until it has ended, and beyond. Where somebody else stops the server,
+    ``server`` is the process of that, and the signal is 0.
     """
-    seen = [told(target, seconds, **options)]
+    seen = [told(target, seconds)]
     server.send_signal(number)
     while server.poll() is None:
-        seen.append(told(target, seconds, **options))
-    seen += [told(target, seconds, **options) for _ in range(3)]
-    found = [each for each, _ in groupby(seen)]
-    assert [state for state, _ in groupby(state for state, _ in found)] == ["ready", "waiting"], found
-    assert found[-1] == GONE, found
-    return found
+        seen.append(told(target, seconds))
+    seen += [told(target, seconds) for _ in range(3)]
+    assert [ready for ready, _ in groupby(state == "ready" for state, _ in seen)] == [True, False], seen
+    assert seen[-1] == GONE, seen

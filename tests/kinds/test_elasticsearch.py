@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import certificates
 import pytest
+import webservers
 from attempts import attempt, told
 from badness import saying, serving
 from discretion import told_nowhere
@@ -97,6 +99,22 @@ def test_a_password_is_told_nowhere(tmp_path: Path) -> None:
     with serving(saying(WHO)) as refusing, serving(saying(health("green"))) as taking:
         lines = (f"es{port}=elasticsearch://elastic:pw-9c1e@127.0.0.1:{port}/index" for port in (refusing, taking))
         assert "user or password is refused" in told_nowhere("9c1e", "\n".join(lines), tmp_path)
+
+
+def test_over_tls(tmp_path: Path) -> None:
+    """With `ca`; in plain a server of TLS alone is not ready."""
+    authority = certificates.authority(tmp_path)
+    leaf = certificates.leaf(tmp_path, authority, "127.0.0.1")
+
+    def answer(connection: socket.socket) -> None:
+        webservers.request_of(connection)
+        connection.sendall(health("green"))
+
+    with webservers.serving(answer, context=webservers.tls_server(leaf.cert, leaf.key)) as server:
+        target = f"elasticsearch://127.0.0.1:{server.port}"
+        assert told(target, ca=str(authority.cert)) == ("ready", "ready")
+        assert told(target, tls="yes") == ("waiting", "tls_failed")
+        assert told(target)[1] in ("closed", "reset")
 
 
 def test_nobody_there_is_refused_and_any_of_several_will_do() -> None:

@@ -1,11 +1,14 @@
 """etcd: real ones of two versions, with a quorum, without, over TLS; and what else may listen at their port."""
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import certificates
 import pytest
@@ -91,6 +94,30 @@ def test_over_tls_with_certificates_on_both_sides(etcd: str, tmp_path: Path) -> 
         assert told(target, ca=ca)[1] in ("tls_failed", "closed", "reset")
         assert told(target, tls="yes", **mine) == ("waiting", "tls_failed")
         assert told(target)[1] in ("closed", "reset")
+
+
+@pytest.mark.parametrize("etcd", SERVERS)
+def test_a_server_with_users_is_ready_without_one(etcd: str, tmp_path: Path) -> None:
+    """It refuses everybody its keys, and nobody the word how it is."""
+    port, peers = free_port(), free_port()
+
+    def asked(path: str, **body: str) -> int:
+        request = Request(f"http://127.0.0.1:{port}/v3/{path}", json.dumps(body).encode())
+        try:
+            with urlopen(request) as answer:
+                return int(answer.status)
+        except HTTPError as error:
+            error.close()
+            return error.code
+
+    with member(etcd, tmp_path, "a", (port, peers), [f"a=http://127.0.0.1:{peers}"]):
+        until(lambda: told(f"etcd://127.0.0.1:{port}") == ("ready", "ready"), "a leader")
+        assert asked("auth/user/add", name="root", password="pw-9c1e") == 200
+        asked("auth/role/add", name="root")
+        assert asked("auth/user/grant", user="root", role="root") == 200
+        assert asked("auth/enable") == 200
+        assert asked("kv/range", key="aGVhbHRo") in (400, 401)
+        assert told(f"etcd://127.0.0.1:{port}") == ("ready", "ready")
 
 
 def test_an_alarm_is_starting() -> None:
