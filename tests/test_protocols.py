@@ -11,6 +11,7 @@ from gatekeeper.plan import make_plan
 from gatekeeper.probes import KINDS, load
 from gatekeeper.probes._options import options_of
 from gatekeeper.probes._server import Server
+from gatekeeper.probes.ntp import Ntp
 
 PAGE = (Path(__file__).parent.parent / "docs/protocols.md").read_text()
 SECTIONS = dict(re.findall(r"^## ([a-z, ]+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
@@ -30,6 +31,28 @@ def test_every_declaration_of_the_page_is_a_good_one(title: str, line: str) -> N
     (dependency,) = make_plan([Source(dependencies=(declaration,))], problems).dependencies
     assert problems == []
     assert KINDS[dependency.kind] in {KINDS[name] for name in title.split(", ")}
+
+
+STATES = re.search(r"^## What was brought about\n(.*?)^## ", PAGE, re.MULTILINE | re.DOTALL)[1]  # type: ignore[index]
+ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\|.*", STATES, re.MULTILINE)]
+# What brings a state about, where one thing does for all kinds.
+BROUGHT_ABOUT = {"stopping": "goes_for_good(", "paused": "paused("}
+
+
+def test_every_kind_was_brought_into_each_state() -> None:
+    """Or cannot be; what is said to have been done is done in the tests of the kind."""
+    (_, *states), _, *rows = ROWS
+    speaking = {KINDS[kind] for kind in KINDS if issubclass(load(kind), Server | Ntp)}
+    assert sorted(KINDS[kind.strip("`")] for kind, *_ in rows) == sorted(speaking)
+    for kind, *marks in rows:
+        name = kind.strip("`")
+        tests = (Path(__file__).parent / f"kinds/test_{name}.py").read_text()
+        assert all(mark.startswith(("✓", "○", "none", "nobody", "not run", "as `")) for mark in marks), name
+        found = dict(zip(states, marks, strict=True))
+        for state, call in BROUGHT_ABOUT.items():
+            assert found[state].startswith("✓") == (call in tests), (name, state)
+        if name not in ("ntp", "temporal"):  # which is over UDP, and which has no server of its own
+            assert (found["ready"] == "✓") == ("is_nothing_else(" in tests), name
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if issubclass(load(kind), Server)])

@@ -2,7 +2,7 @@
 
 import signal
 import subprocess
-from itertools import groupby
+from itertools import cycle, groupby
 
 from attempts import told
 
@@ -11,17 +11,20 @@ GONE = ("waiting", "refused")
 
 
 def goes_for_good(
-    target: str, server: "subprocess.Popen[bytes]", number: int = signal.SIGTERM, *, seconds: float = PATIENT
+    server: "subprocess.Popen[bytes]", *targets: str, number: int = signal.SIGTERM, seconds: float = PATIENT
 ) -> None:
-    """Stop a server by a signal, and see that no gate opens on it from the first attempt on that is not ready.
+    """Stop a server by a signal; see that no gate opens on it from the first attempt on that is not ready, nor fails.
 
-    Attempts are made one after another until it has ended, and beyond. Where somebody else stops the server,
-    ``server`` is the process of that, and the signal is 0.
+    Attempts are made one after another, at each of the targets in turn, until it has ended, and beyond. Where somebody
+    else stops the server, ``server`` is the process of that, and the signal is 0.
     """
-    seen = [told(target, seconds)]
+    seen = [told(target, seconds) for target in targets]
     server.send_signal(number)
-    while server.poll() is None:
+    for target in cycle(targets):
         seen.append(told(target, seconds))
-    seen += [told(target, seconds) for _ in range(3)]
+        if server.poll() is not None:
+            break
+    seen += [told(target, seconds) for target in targets * 2]
     assert [ready for ready, _ in groupby(state == "ready" for state, _ in seen)] == [True, False], seen
+    assert not [each for each in seen if each[0] == "failed"], seen
     assert seen[-1] == GONE, seen

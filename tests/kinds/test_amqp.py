@@ -50,6 +50,11 @@ class Rabbit(NamedTuple):
         """Return what it has logged."""
         return (self.folder / "log").read_text(errors="replace")
 
+    @property
+    def targets(self) -> tuple[str, str]:
+        """Return what asks it without a login, and with one."""
+        return f"amqp://127.0.0.1:{self.port}", f"amqp://app:{PASSWORD}@127.0.0.1:{self.port}/shop"
+
     def ctl(self, *words: str) -> None:
         """Run rabbitmqctl."""
         with self.ctl_started(*words) as process:
@@ -156,7 +161,7 @@ def test_a_node_that_boots_is_refused_until_it_serves(rabbit: Rabbit) -> None:
 def test_a_node_whose_application_is_stopped_is_refused(rabbit: Rabbit) -> None:
     """Erlang runs on, and nobody listens; it is ready when it is started again."""
     with rabbit.ctl_started("stop_app") as stopping:
-        goes_for_good(f"amqp://127.0.0.1:{rabbit.port}", stopping, 0)
+        goes_for_good(stopping, *rabbit.targets, number=0)
     rabbit.ctl("start_app")
     assert found(f"amqp://127.0.0.1:{rabbit.port}") == AUTH
 
@@ -288,7 +293,7 @@ def test_a_node_is_nothing_else(rabbit: Rabbit) -> None:
 @needs_rabbit
 def test_a_node_that_stops_is_gone(rabbit: Rabbit) -> None:
     """It closes its port, and takes its time then; no test of it follows."""
-    goes_for_good(f"amqp://127.0.0.1:{rabbit.port}", rabbit.process)
+    goes_for_good(rabbit.process, *rabbit.targets)
 
 
 PROTON = """

@@ -58,7 +58,7 @@ def test_a_server_is_ready_with_a_leader(etcd: str, tmp_path: Path) -> None:
             late = attempt(f"etcd://127.0.0.1:{port}", 0.3)
             assert late == f"waiting for an answer from 127.0.0.1:{port}"
         is_nothing_else(port, "etcd", "grpc")  # its own API is gRPC, with a health of its own
-        goes_for_good(f"etcd://127.0.0.1:{port}", process)
+        goes_for_good(process, f"etcd://127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("etcd", SERVERS)

@@ -155,7 +155,7 @@ def test_a_server_that_is_paused_or_ends_is_not_ready(tmp_path: Path) -> None:
         with paused(process):
             late = attempts.attempt(f"grpc://127.0.0.1:{port}", 0.2)
         assert late == f"waiting for an answer from 127.0.0.1:{port}"
-        goes_for_good(f"grpc://127.0.0.1:{port}", process)
+        goes_for_good(process, f"grpc://127.0.0.1:{port}")
 
 
 def test_a_server_without_the_health_service_is_taken_only_where_that_is_said() -> None:

@@ -45,7 +45,7 @@ def influxdb(folder: Path, more: str = "") -> Iterator[tuple[int, "subprocess.Po
 
 @pytest.mark.needs("influxd")
 def test_a_server_is_ready_once_it_answers(tmp_path: Path) -> None:
-    """Nobody there is refused, one that runs is ready; paused it answers nobody, and once it stops it is gone."""
+    """Nobody there is refused, one that runs is ready; paused it answers nobody."""
     assert told(f"influxdb://127.0.0.1:{free_port()}") == ("waiting", "refused")
     with influxdb(tmp_path) as (port, process):
         found = attempt(f"influxdb://127.0.0.1:{port}/metrics")
@@ -53,13 +53,15 @@ def test_a_server_is_ready_once_it_answers(tmp_path: Path) -> None:
         with paused(process):
             assert attempt(f"influxdb://127.0.0.1:{port}", 0.3) == f"waiting for an answer from 127.0.0.1:{port}"
         is_nothing_else(port, "influxdb")
-        goes_for_good(f"influxdb://127.0.0.1:{port}", process)
 
 
 @pytest.mark.needs("influxd")
 def test_a_login_is_tried_with_a_query(tmp_path: Path) -> None:
-    """Without one the server is up all the same; the wrong password is forbidden, and who may do little is known."""
-    with influxdb(tmp_path, "auth-enabled = true\n") as (port, _):
+    """Without one the server is up all the same; the wrong password is forbidden, and who may do little is known.
+
+    Once it stops it is gone, with a login and without.
+    """
+    with influxdb(tmp_path, "auth-enabled = true\n") as (port, process):
         at = f"127.0.0.1:{port}"
 
         def query(text: str, as_root: str = "") -> None:
@@ -78,6 +80,7 @@ def test_a_login_is_tried_with_a_query(tmp_path: Path) -> None:
         assert told(f"influxdb://app@{at}", password_file=str(tmp_path / "password")) == ("ready", "ready")
         lines = (f"right=influxdb://app:pw-9c1e@{at}", f"wrong=influxdb://app:pw-9c1e2@{at}/metrics?p=pw-9c1e")
         assert "user or password is refused" in told_nowhere("9c1e", "\n".join(lines), tmp_path)
+        goes_for_good(process, f"influxdb://{at}", f"influxdb://app:pw-9c1e@{at}")
 
 
 @pytest.mark.needs("influxd")

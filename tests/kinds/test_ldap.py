@@ -192,7 +192,8 @@ def test_a_directory_is_nothing_else(running: Slapd) -> None:
 def test_a_directory_that_stops_is_gone(tmp_path: Path) -> None:
     """From the moment that it no longer listens."""
     with slapd(tmp_path) as found:
-        goes_for_good(f"ldap://127.0.0.1:{found.port}", found.process)
+        at = f"127.0.0.1:{found.port}"
+        goes_for_good(found.process, f"ldap://{at}", f"ldap://{USER}:{PASSWORD}@{at}")
 
 
 def test_a_directory_that_wants_a_login_is_up(tmp_path: Path) -> None:

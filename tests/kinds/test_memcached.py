@@ -48,7 +48,7 @@ def test_a_memcached_that_is_paused_or_stops_is_not_ready(tmp_path: Path) -> Non
     with memcached(tmp_path) as (port, process):
         with paused(process):
             assert attempt(f"memcached://127.0.0.1:{port}", 0.2) == f"waiting for an answer of 127.0.0.1:{port}"
-        goes_for_good(f"memcached://127.0.0.1:{port}", process)
+        goes_for_good(process, f"memcached://127.0.0.1:{port}")
 
 
 def test_a_memcached_that_wants_a_login_is_ready(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from attempts import attempt, cancelled_at_every_turn, found
 from badness import saying, serving
 from certificates import Pair, authority, leaf
 from discretion import told_nowhere
-from realservers import accepts, free_port, paused, started, until
+from realservers import free_port, paused, started, until
 from stopping import goes_for_good
 from strangers import is_nothing_else
 
@@ -169,13 +169,12 @@ def test_a_password_is_told_nowhere(mosquitto: Mosquitto, tmp_path: Path) -> Non
 
 
 @needs_mosquitto
-def test_a_broker_that_is_stopped_is_refused(tmp_path: Path) -> None:
-    """It is gone, for who waits for that; no other protocol was spoken there."""
-    port = free_port()
-    with started(["mosquitto", "-p", str(port)], folder=tmp_path, up=lambda: accepts(port)) as process:
-        is_nothing_else(port, "mqtt")
-        goes_for_good(f"mqtt://127.0.0.1:{port}", process)
-        outcome = attempt(f"mqtt://127.0.0.1:{port}")
+def test_a_broker_that_is_stopped_is_gone(mosquitto: Mosquitto) -> None:
+    """Also for who waits for that; to no other protocol it was ready. No test of it follows."""
+    target, login = f"mqtt://127.0.0.1:{mosquitto.open}", f"mqtt://app:{PASSWORD}@127.0.0.1:{mosquitto.locked}"
+    is_nothing_else(mosquitto.open, "mqtt")
+    goes_for_good(mosquitto.process, target, login)
+    outcome = attempt(target)
     assert isinstance(outcome, Outcome)
     assert (outcome.reason, outcome.gone) == (Reason.REFUSED, True)
 

@@ -97,7 +97,7 @@ class TestStates:
 
         with cluster.running(port=port, up=up) as server:
             assert set(seen) == {REFUSED, UP}
-            goes_for_good(target, server.process)
+            goes_for_good(server.process, target, f"mysql://app:{PASSWORD}@127.0.0.1:{port}/app")
 
     def test_the_server_of_an_image_that_makes_its_database_listens_at_its_socket_alone(self, cluster: Cluster) -> None:
         """Over the network it is refused until the real one starts; over the socket file the two look alike."""

@@ -94,7 +94,7 @@ def test_a_server_is_ready_once_it_answers(tmp_path: Path) -> None:
         with paused(server.process):
             assert attempt(f"nats://{server.where}", 0.2) == f"waiting for an answer of {server.where}"
         assert is_nothing_else(server.port, "nats") <= {"wrong_protocol", "reset"}  # it speaks first
-        goes_for_good(f"nats://{server.where}", server.process)
+        goes_for_good(server.process, f"nats://{server.where}", f"nats://a:b@{server.where}")
 
 
 @needs_nats

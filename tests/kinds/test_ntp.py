@@ -72,7 +72,7 @@ def test_a_server_is_ready_once_its_clock_is_synchronised(tmp_path: Path) -> Non
         assert attempt(target) == Outcome(State.READY, Reason.READY, f"127.0.0.1:{port}")
         with paused(process):
             assert attempt(target, 0.2) == f"waiting for an answer of 127.0.0.1:{port}"
-        goes_for_good(target, process, seconds=5)  # a question that comes at the last moment is left without an answer
+        goes_for_good(process, target, seconds=1)  # a question that comes at the last moment is left without an answer
 
 
 NAMED = """

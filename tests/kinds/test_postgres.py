@@ -153,7 +153,9 @@ class TestStates:
             until(lambda: found(target) == (State.WAITING, Reason.REFUSED), "the server to be gone")
         with cluster.running() as server:
             session(server)
-            goes_for_good(f"postgres://127.0.0.1:{server.port}", server.process, signal.SIGINT)
+            at = f"127.0.0.1:{server.port}"
+            login = f"postgres://app:{PASSWORD}@{at}/app"
+            goes_for_good(server.process, f"postgres://{at}", login, number=signal.SIGINT)
 
     def test_a_paused_server_is_not_ready(self, server: Running) -> None:
         """Its port accepts still; the attempt says at which step its time was over."""

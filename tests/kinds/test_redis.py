@@ -303,9 +303,9 @@ def test_a_paused_server_is_not_ready(plain: Server, locked: Server) -> None:
 
 def test_a_server_that_stops_is_gone(tmp_path: Path) -> None:
     """From the moment that it no longer listens; no other protocol was spoken there."""
-    with running(tmp_path) as server:
+    with running(tmp_path, config=f"user app on >{PASSWORD} ~* &* +@all\n") as server:
         is_nothing_else(server.port, "redis")
-        goes_for_good(server.url, server.process)
+        goes_for_good(server.process, server.url, f"redis://app:{QUOTED}@127.0.0.1:{server.port}")
 
 
 def test_over_tls(tmp_path: Path) -> None:

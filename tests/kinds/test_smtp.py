@@ -184,7 +184,7 @@ def test_a_server_is_nothing_else_and_is_gone_once_it_stops() -> None:
         assert told_by <= {"wrong_protocol", "reset", "silence"}  # SSH may begin with other lines (RFC 4253, 4.2)
         late = attempt(f"smtp://127.0.0.1:{found.secure}", 0.2)
         assert late == f"waiting for an answer of 127.0.0.1:{found.secure}"
-        goes_for_good(f"smtp://127.0.0.1:{found.port}", found.process)
+        goes_for_good(found.process, f"smtp://127.0.0.1:{found.port}")
 
 
 def scripted(greeting: bytes, *answers: bytes, heard: list[bytes] | None = None) -> Manners:

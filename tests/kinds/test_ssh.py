@@ -103,7 +103,7 @@ def test_a_server_is_nothing_else_and_is_gone_once_it_stops(tmp_path: Path) -> N
     """It speaks first, so that whoever expects another protocol is told at once."""
     with sshd(tmp_path, "MaxStartups 100") as found:
         assert is_nothing_else(found.port, "ssh") <= {"wrong_protocol", "reset"}
-        goes_for_good(f"ssh://127.0.0.1:{found.port}", found.process)
+        goes_for_good(found.process, f"ssh://127.0.0.1:{found.port}")
 
 
 def answering(said: bytes, *, hang_up: bool) -> Manners:

@@ -28,4 +28,4 @@ def test_a_temporal_that_is_paused_or_ends_is_not_ready(tmp_path: Path) -> None:
         target = f"temporal://127.0.0.1:{port}"
         with paused(process):
             assert attempts.attempt(target, 0.2) == f"waiting for an answer from 127.0.0.1:{port}"
-        goes_for_good(target, process)
+        goes_for_good(process, target)

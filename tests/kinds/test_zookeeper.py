@@ -59,7 +59,7 @@ def test_a_server_alone_is_ready_once_it_serves(tmp_path: Path) -> None:
         with paused(process):
             assert attempt(f"zookeeper://{at}", 0.3) == f"waiting for an answer of {at}"
         is_nothing_else(port, "zookeeper")
-        goes_for_good(f"zookeeper://{at}", process)
+        goes_for_good(process, f"zookeeper://{at}")
     with zookeeper(tmp_path, port, "4lw.commands.whitelist=ruok"):
         until(lambda: told(f"zookeeper://127.0.0.1:{port}") == ("ready", "ready"), "the server to serve")
 
