@@ -12,24 +12,24 @@ PATIENT = 0.5  # seconds for two of whom each may wait for the other's first wor
 ASKING = {KINDS[kind]: kind for kind in reversed(KINDS) if issubclass(load(kind), Server)}.values()
 
 
-def is_nothing_else(port: int, *kinds: str) -> set[str]:
-    """See that a server is ready for the kinds of its protocol alone; return the reasons that all others tell.
+def is_nothing_else(port: int, *kinds: str, speaks_first: bool = False) -> None:
+    """See that a server is ready for the kinds of its protocol alone, which go by their first names.
 
-    ``kinds`` go by their first names. Silence counts as a reason, for it has one: each of two may wait for the other's
-    first word.
+    Of one that speaks first all others are to learn at once that it is another protocol, unless it hangs up on them.
     """
     assert set(kinds) <= set(ASKING)
     probes = [probe_of(f"{kind}://127.0.0.1:{port}") for kind in ASKING if kind not in kinds]
 
     async def run() -> set[str]:
-        return set(await asyncio.gather(*map(_reason, probes)))
+        return set(await asyncio.gather(*(_reason(probe, 60.0 if speaks_first else PATIENT) for probe in probes)))
 
-    return asyncio.run(run())
+    reasons = asyncio.run(run())
+    assert not speaks_first or reasons <= {"wrong_protocol", "closed", "reset"}
 
 
-async def _reason(probe: Probe) -> str:
+async def _reason(probe: Probe, seconds: float) -> str:
     try:
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(seconds):
             outcome = await probe.attempt()
     except TimeoutError:
         return "silence"
