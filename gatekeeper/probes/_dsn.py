@@ -11,6 +11,9 @@ from gatekeeper.probes._target import split_port
 from gatekeeper.values import BadValueError, Secret
 
 _SEVERAL_USERS = "names several users: write one dependency for each, and in a password @ and , as %40 and %2C"
+_NEXT_URL = re.compile(r"[,;\s]\s*[A-Za-z][A-Za-z0-9+._-]*://")
+# Nothing but a host or an address and digits: without an @, a user and a password stand where these should.
+_SHOWABLE = re.compile(r"[^:=;]*(:[0-9]*)?|[0-9A-Fa-f:.\[\]]*")
 
 
 class Place(NamedTuple):
@@ -62,6 +65,9 @@ def _read(target: str, ports: Mapping[str, int], *, needs_host: bool) -> Dsn:
     example = f"{scheme}://HOST:PORT"
     cut = re.search(r"[/?#]", rest)
     authority, tail = (rest[: cut.start()], rest[cut.start() :]) if cut else (rest, "")
+    if _NEXT_URL.search(rest.partition("?")[0]):
+        message = f"lists several URLs: write one, with {example},HOST:PORT for further servers"
+        raise BadValueError(message)
     user, at, hosts = _user_and_hosts(authority)
     if "@" in tail and not at:  # what was taken for host and port may be a part of the password
         message = f"cannot be read: in user and password, write / ? # @ as %2F %3F %23 %40, as in {example}"
@@ -91,7 +97,13 @@ def _user_and_hosts(authority: str) -> tuple[str, str, str]:
 
 
 def _place(text: str, default: int, example: str) -> Place:
-    host, port = split_port(text, example)
+    try:
+        host, port = split_port(text, example)
+    except BadValueError:
+        if _SHOWABLE.fullmatch(text):
+            raise
+        message = f"has no host and port that can be read (what stands there is not shown): write {example}"
+        raise BadValueError(message) from None
     if port is None and not default:
         message = f"has no port: write {example}"
         raise BadValueError(message)

@@ -56,6 +56,9 @@ def host_name(host: str, example: str) -> str:
     if not host:
         message = f"has no host: write {example}"
         raise BadValueError(message)
+    if re.search("[=;]", host):  # settings of some driver: a password may be one of them
+        message = f"has settings where a host should be (they are not shown): write {example}"
+        raise BadValueError(message)
     if not host.isascii():
         try:
             host = host.encode("idna").decode()

@@ -60,3 +60,35 @@ def test_several_users_are_refused(hosts: str) -> None:
     with pytest.raises(BadOptionsError, match="names several users") as refused:
         load("amqp").parse(f"amqp://{hosts}/v", {"login": ("no",)})
     assert "sec" not in str(refused.value).replace("several", "")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "redis://a:1,redis://b:2",
+        "redis://a:1/0; redis://b:2/0",
+        "amqp://app:s3cret@a:1/v amqp://app:s3cret@b:2/v",
+    ],
+)
+def test_several_urls_are_no_target(target: str) -> None:
+    """The second is not taken for a path of the first, and the message says how several servers are written."""
+    kind = target.partition(":")[0]
+    with pytest.raises(BadOptionsError, match=f"lists several URLs: write one, with {kind}://HOST:PORT,HOST:PORT"):
+        load(kind).parse(target, {})
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "mysql:host=db;dbname=app;password=s3cret",
+        "tcp:db,1433;Password=s3cret",
+        "mqtt://app:s3cret",
+        "postgres://app:s3cret:5432",
+        "kafka://app:s3cret,broker:9092",
+    ],
+)
+def test_what_may_be_a_password_is_not_shown_in_the_place_of_a_host(target: str) -> None:
+    """Connection strings of other drivers, and URLs in which the @ was forgotten."""
+    with pytest.raises(BadOptionsError, match="not shown") as refused:
+        load(target.partition(":")[0]).parse(target, {})
+    assert "s3cret" not in str(refused.value.wrong)
