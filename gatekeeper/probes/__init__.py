@@ -15,6 +15,7 @@ declaration that works, ``parse(target, options)`` makes a probe or raises ``Bad
   Kubernetes (`gatekeeper.kube`); never another kind.
 """
 
+import re
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -65,17 +66,21 @@ KINDS: Mapping[str, str] = {
     "temporal": "temporal:Temporal",
 }
 
-# Names of a database that its kind does not have, from the URLs of Rails and Django; SQLAlchemy adds +DRIVER to any.
+# Names that a kind does not have, from the URLs of Rails, Django and Celery; SQLAlchemy adds +DRIVER to any.
 _DIALECTS: Mapping[str, str] = {
     **{name: name for name in ("postgres", "postgresql", "mysql", "mariadb")},
-    "postgis": "postgres",
-    "mysql2": "mysql",
-    "trilogy": "mysql",
+    **dict.fromkeys(("postgis", "psql", "pgsql", "timescale", "timescaledb", "cockroach", "cockroachdb"), "postgres"),
+    **dict.fromkeys(("mysql2", "mysql-connector", "mysqlgis", "trilogy"), "mysql"),
+    "pyamqp": "amqp",
 }
+# Java's, in which wrappers stand before the database and its modes behind it.
+_JAVA = r"(?:jdbc|r2dbc):(?:[a-z0-9-]+:)*?(?P<name>postgresql|mysql|mariadb)(?::[a-z0-9-]+)*:(?P<rest>//.*)"
 
 
 def as_kind(target: str) -> str:
-    """Return a target under the name of its kind: a SQL database's may be that of an application's driver for it."""
+    """Return a target under the name of its kind: it may have that of an application's driver for it."""
+    if "dbc:" in target and (java := re.fullmatch(_JAVA, target, re.DOTALL | re.IGNORECASE)):
+        return f"{java['name'].lower()}:{java['rest']}"
     scheme, colon, rest = target.partition(":")
     dialect = _DIALECTS.get(scheme.lower().partition("+")[0])
     return f"{dialect}{colon}{rest}" if dialect and scheme.lower() not in KINDS else target

@@ -33,6 +33,7 @@ _MODES: Mapping[str, str] = {
     "required": "require",
     "no-verify": "require",
     "skip-verify": "require",
+    "trust": "require",
     "true": "require",
     "1": "require",
     "verify-ca": "verify-ca",

@@ -35,6 +35,8 @@ _MOST, _MOST_MESSAGES = 30_000, 200  # bytes of a message as libpq allows it her
 # Read here, or left to libpq though they look like what is read here.
 _NO_OPTION: tuple[str, ...] = ("host", "hostaddr", "port", "user", "password", "dbname", "options")
 _NO_OPTION += ("sslcrl", "sslcrldir", "sslcertmode", "sslpassword")
+# targetServerType, as Java's driver has it; what merely prefers one takes any.
+_SESSIONS_OF_JAVA = {"primary": "primary", "master": "primary", "secondary": "standby", "slave": "standby"}
 _HOST_IN_ESCAPES = re.compile(
     r"(?P<before>[^:]*://(?:[^/?#]*@)?)(?P<host>(?:%2[Ff]|%40)[^/?#:,]*)(?P<rest>.*)", re.DOTALL
 )
@@ -94,6 +96,8 @@ class Postgres(Database):
     def of_dsn(cls, dsn: Dsn) -> Mapping[str, Any]:
         """Return the fields that a target gives; raises `BadValueError`."""
         fields = dict(super(Postgres, cls).of_dsn(dsn))
+        if session := _SESSIONS_OF_JAVA.get((said(dsn, "targetservertype") or "").lower()):
+            fields["target_session_attrs"] = session
         if fields.get("ca") == _SYSTEM:
             fields |= {"ca": None, "sslmode": "verify-full"}
         if folder := _folder(dsn):
@@ -187,9 +191,14 @@ def _with_socket_in_query(target: str) -> str:
     return f"{found['before']}{path}?{more}&{query}"
 
 
+def _hosts(dsn: Dsn) -> str:
+    """Return the hosts that the query says, where SQLAlchemy has each under a key of its own."""
+    return ",".join(value.value for key, value in dsn.query if key.lower() == "host" and value.value)
+
+
 def _folder(dsn: Dsn) -> str | None:
-    host = said(dsn, "host") or ""
-    if host.startswith(("/", "@")) and "," in host:
+    host = _hosts(dsn)
+    if "," in host and any(each.startswith(("/", "@")) for each in host.split(",")):
         message = "names several hosts, one of them a folder: declare each, with | between them"
         raise BadValueError(message)
     return host if host.startswith(("/", "@")) else None
@@ -197,7 +206,7 @@ def _folder(dsn: Dsn) -> str | None:
 
 def _places(dsn: Dsn) -> tuple[Place, ...]:
     """Return the hosts of a target, the query's before the others, with the ports that the query says."""
-    hosts, port = said(dsn, "host") or said(dsn, "hostaddr"), said(dsn, "port")
+    hosts, port = _hosts(dsn) or said(dsn, "hostaddr"), said(dsn, "port")
     if _folder(dsn):
         return ()
     places = dsn.places

@@ -558,6 +558,12 @@ def test_no_secret_is_ever_shown(line: str) -> None:
         ("mariadb+mariadbconnector://u@db/app", "mariadb", "mariadb://***@db/app"),
         ("MySQL2://u@db/app", "mysql", "mysql://***@db/app"),
         ("postgis://u@db/app", "postgres", "postgres://***@db/app"),
+        ("psql://u@db/app", "postgres", "postgres://***@db/app"),
+        ("cockroachdb+psycopg2://u@db:26257/app", "postgres", "postgres://***@db:26257/app"),
+        ("pyamqp://guest:s3cret@mq//", "amqp", "amqp://***@mq//"),
+        ("jdbc:postgresql://db/app?user=u&password=s3cret", "postgresql", "postgresql://db/app?***"),
+        ("jdbc:aws-wrapper:mysql:loadbalance://a:1,b:2/app", "mysql", "mysql://a:1,b:2/app"),
+        ("r2dbc:pool:MariaDB://u:s3cret@db/app", "mariadb", "mariadb://***@db/app"),
         ("mongodb+srv://db.shop.test", "mongodb+srv", "mongodb+srv://db.shop.test"),
     ],
 )

@@ -584,6 +584,7 @@ def test_tls_that_is_wanted_and_not_spoken_is_told(text: str) -> None:
         ("postgres://h/app?sslmode=s3cret-pass", {}, "has a sslmode in its query that is not usable (its text is not"),
         ("postgres://h/app?port=1,2", {}, "has not as many ports as hosts"),
         ("postgres:///app?host=/run,h", {}, "names several hosts, one of them a folder"),
+        ("postgres:///app?host=h&host=/run", {}, "names several hosts, one of them a folder"),
         ("postgres://h/app", {"table": "x"}, "logging in needs a user: write postgres://USER@HOST, or login=no"),
         ("postgres://u@h/app", {"table": "x", "login": "no"}, "needs login: leave out login=no"),
         ("postgres://u@h/app", {"expect": "x"}, "needs query, whose value it is compared with"),
@@ -610,6 +611,20 @@ def test_a_missing_driver_is_a_bad_declaration(monkeypatch: pytest.MonkeyPatch) 
         probe(f"postgres://u:{PASSWORD}@h")
     probe(f"postgres://u:{PASSWORD}@h", login="no")
     probe("postgres://u@h")
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [("primary", "primary"), ("Secondary", "standby"), ("preferSecondary", None), ("any", None)]
+)
+def test_what_a_session_must_be_in_javas_words(said: str, meant: str | None) -> None:
+    """The parameter targetServerType of its driver."""
+    assert probe(f"postgresql://u@a,b/app?targetServerType={said}").target_session_attrs == meant
+
+
+def test_no_host_is_lost_where_each_has_a_key() -> None:
+    """As SQLAlchemy writes several; one port is for all of them."""
+    assert probe("postgresql:///app?host=a:1&host=b&port=").dsn.places == (("a", 1), ("b", 5432))
+    assert probe("postgresql:///app?host=a&host=b&port=7").dsn.places == (("a", 7), ("b", 7))
 
 
 def test_several_hosts_are_asked_for_one_that_is_ready(server: Running) -> None:
