@@ -11,6 +11,7 @@ from gatekeeper.probes._target import split_port
 from gatekeeper.values import BadValueError, Secret
 
 _SEVERAL_USERS = "names several users: write one dependency for each, and in a password @ and , as %40 and %2C"
+_YES = ("true", "yes", "on", "1", "require", "required")
 _NEXT_URL = re.compile(r"[,;\s]\s*[A-Za-z][A-Za-z0-9+._-]*://")
 # Nothing but a host or an address and digits: without an @, a user and a password stand where these should.
 _SHOWABLE = re.compile(r"[^:=;]*(:[0-9]*)?|[0-9A-Fa-f:.\[\]]*")
@@ -83,6 +84,12 @@ def _read(target: str, ports: Mapping[str, int], *, needs_host: bool) -> Dsn:
         _decoded(path.removeprefix("/")),
         tuple((_decoded(key), Secret(_decoded(value))) for key, value in _pairs(query)),
     )
+
+
+def asked_for_tls(dsn: Dsn) -> Mapping[str, bool]:
+    """Return the option ``tls`` where the query wants it (``ssl=true``), whose clients have it there or in a scheme."""
+    wanted = any(key.lower() in ("ssl", "tls") and value.value.lower() in _YES for key, value in dsn.query)
+    return {"tls": True} if wanted else {}
 
 
 def _user_and_hosts(authority: str) -> tuple[str, str, str]:

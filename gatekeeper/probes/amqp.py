@@ -13,7 +13,7 @@ from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._account import Account, loaded
 from gatekeeper.probes._amqp import CLOSE, START, Wanted, greeting
 from gatekeeper.probes._dialog import Dialog
-from gatekeeper.probes._dsn import Dsn
+from gatekeeper.probes._dsn import Dsn, asked_for_tls
 from gatekeeper.probes._local import file_path
 from gatekeeper.probes._options import BadOptionsError, Options, option
 from gatekeeper.probes._tls import server_name
@@ -64,7 +64,7 @@ class Amqp(Account):
         if len(raw(dsn.path)) > _LONGEST:
             message = f"has a virtual host that is longer than {_LONGEST} bytes"
             raise BadValueError(message)
-        return {"dsn": dsn} | {
+        return {"dsn": dsn, **asked_for_tls(dsn)} | {
             field: value for key, said in dsn.query for field, value in _of_query(key.lower(), said.value)
         }
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gatekeeper.model import Outcome, Reason, failed, ready, waiting
-from gatekeeper.probes._dsn import Dsn
+from gatekeeper.probes._dsn import Dsn, asked_for_tls
 from gatekeeper.probes._httpserver import LOCKED, Get, HttpServer, Said
 from gatekeeper.probes._options import option
 from gatekeeper.values import one_of
@@ -34,7 +34,7 @@ class Elasticsearch(HttpServer):
     @classmethod
     def of_dsn(cls, dsn: Dsn) -> Mapping[str, Any]:
         """Return the fields that a target gives; the index of an application's URL is its own to make."""
-        return {"dsn": dsn}
+        return {"dsn": dsn, **asked_for_tls(dsn)}
 
     async def look(self, get: Get) -> Outcome:
         """Ask for the health of the cluster."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gatekeeper.model import Outcome, Reason, failed, ready, waiting
-from gatekeeper.probes._dsn import Dsn
+from gatekeeper.probes._dsn import Dsn, asked_for_tls
 from gatekeeper.probes._httpserver import LOCKED, Get, HttpServer, Said
 
 _GOOD = (200, 204)
@@ -25,7 +25,7 @@ class Influxdb(HttpServer):
     @classmethod
     def of_dsn(cls, dsn: Dsn) -> Mapping[str, Any]:
         """Return the fields that a target gives; the database of an application's URL is its own to make."""
-        return {"dsn": dsn}
+        return {"dsn": dsn, **asked_for_tls(dsn)}
 
     async def look(self, get: Get) -> Outcome:
         """Ask for its health, or whether it is there, and then for a user's sake a query."""

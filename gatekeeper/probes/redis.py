@@ -14,14 +14,14 @@ from typing import Any, ClassVar
 from gatekeeper.model import Outcome, Reason, State, failed, ready, waiting
 from gatekeeper.probes._account import Account, At
 from gatekeeper.probes._dialog import Dialog
-from gatekeeper.probes._dsn import Dsn
+from gatekeeper.probes._dsn import Dsn, asked_for_tls
 from gatekeeper.probes._local import file_path
 from gatekeeper.probes._miss import MissError, during
 from gatekeeper.probes._options import Options, option
 from gatekeeper.probes._resp import Ask, RefusedError, ask
 from gatekeeper.probes._server import Server
 from gatekeeper.probes._tls import Trust
-from gatekeeper.values import BadValueError, flag, not_empty, quoted, raw, whole
+from gatekeeper.values import BadValueError, Secret, flag, not_empty, quoted, raw, whole
 
 _LAST_DATABASE = 2**31 - 1
 _FILES = {"ssl_ca_certs": "ca", "ssl_certfile": "cert", "ssl_keyfile": "cert_key"}  # as redis-py has them in a URL
@@ -70,13 +70,15 @@ class Redis(Account):
         fields: dict[str, Any] = {ours: file_path(query[theirs]) for theirs, ours in _FILES.items() if theirs in query}
         if query.get("ssl_cert_reqs", "").lower().removeprefix("cert_") in ("none", "0"):
             fields["insecure"] = True
+        if flag(query.get("skip_verify") or "no"):
+            fields["insecure"] = True
         fields["any_name"] = not flag(query.get("ssl_check_hostname") or "yes")
         try:
             database = whole(0, _LAST_DATABASE)(query.get("db") or dsn.path.removesuffix("/") or "0")
         except BadValueError:
             message = f"has no number of a database as its path or db: write {dsn.scheme}://HOST:PORT/0"
             raise BadValueError(message) from None
-        return {"dsn": dsn, "database": database, **fields}
+        return {"dsn": _with_account(dsn, query), "database": database, **asked_for_tls(dsn), **fields}
 
     @classmethod
     def clashes(cls, target: str, options: Options) -> list[tuple[str, str]]:
@@ -142,6 +144,12 @@ class Redis(Account):
         if self.value is not None and await asked(b"GETRANGE", key, b"0", b"%d" % len(self.value)) != self.value:
             return waiting(Reason.UNWANTED_ANSWER, f"{where} (the key {shown} holds something else)")
         return ready(where)
+
+
+def _with_account(dsn: Dsn, query: Mapping[str, str]) -> Dsn:
+    """Return a target in whose query stood who logs in, where redis-py reads it unless it stands in front."""
+    password = Secret(query["password"]) if "password" in query else None
+    return dsn._replace(user=dsn.user or query.get("username"), password=dsn.password or password)
 
 
 async def _standing(asked: Ask, dialog: Dialog) -> Outcome:

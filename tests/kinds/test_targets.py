@@ -92,3 +92,23 @@ def test_what_may_be_a_password_is_not_shown_in_the_place_of_a_host(target: str)
     with pytest.raises(BadOptionsError, match="not shown") as refused:
         load(target.partition(":")[0]).parse(target, {})
     assert "s3cret" not in str(refused.value.wrong)
+
+
+@pytest.mark.parametrize("kind", ["redis", "amqp", "mongodb", "elasticsearch", "influxdb", "postgres", "mysql"])
+def test_tls_in_the_query_is_not_dropped(kind: str) -> None:
+    """Clients have it there as well as in a scheme; left out, a password would be sent in plain."""
+    probe = load(kind)
+    for key in ("ssl", "tls") if kind != "postgres" else ("ssl",):
+        assert probe.parse(f"{kind}://h?{key}=true", {}).wants_tls
+        assert not probe.parse(f"{kind}://h?{key}=false", {}).wants_tls
+    assert not probe.parse(f"{kind}://h", {}).wants_tls
+
+
+def test_a_redis_may_have_its_login_in_the_query() -> None:
+    """As redis-py reads it; what stands before the host counts more."""
+    parse = load("redis").parse
+    dsn = parse("rediss://h?username=u&password=p%40&skip_verify=true", {"login": ("no",)}).dsn
+    assert (dsn.user, dsn.password.value) == ("u", "p@")
+    dsn = parse("redis://v:q@h?username=u&password=p", {"login": ("no",)}).dsn
+    assert (dsn.user, dsn.password.value) == ("v", "q")
+    assert parse("rediss://h?skip_verify=true", {}).trust.insecure
