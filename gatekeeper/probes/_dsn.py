@@ -70,11 +70,12 @@ def _read(target: str, ports: Mapping[str, int], *, needs_host: bool) -> Dsn:
         message = f"lists several URLs: write one, with {example},HOST:PORT for further servers"
         raise BadValueError(message)
     user, at, hosts = _user_and_hosts(authority)
-    if "@" in tail and not at:  # what was taken for host and port may be a part of the password
+    path, _, query = tail.partition("#")[0].partition("?")
+    # What was taken for host and port may be a part of the password.
+    if ("@" in tail and not at) or "@" in path + tail.partition("#")[2] or re.search("(^|&)[^=&]*@", query):
         message = f"cannot be read: in user and password, write / ? # @ as %2F %3F %23 %40, as in {example}"
         raise BadValueError(message)
     places = tuple(_place(each, ports[scheme], example) for each in hosts.split(",")) if hosts or needs_host else ()
-    path, _, query = tail.partition("#")[0].partition("?")
     name, colon, password = user.partition(":")
     return Dsn(
         scheme,

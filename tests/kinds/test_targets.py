@@ -94,6 +94,21 @@ def test_what_may_be_a_password_is_not_shown_in_the_place_of_a_host(target: str)
     assert "s3cret" not in str(refused.value.wrong)
 
 
+@pytest.mark.parametrize("password", ["s3@cret/x", "s3@cret?x", "s3@cret#x", "s3/cret", "s3?cret", "s3#cret"])
+@pytest.mark.parametrize("kind", ["redis", "amqp", "mongodb", "mysql", "postgres", "ldap"])
+def test_a_password_that_ends_a_host_is_no_host(kind: str, password: str) -> None:
+    """A piece of it is neither looked up nor shown, and the message says how it is written."""
+    with pytest.raises(BadOptionsError, match="cannot be read: in user and password, write") as refused:
+        load(kind).parse(f"{kind}://app:{password}@db:1/app", {})
+    assert "cret" not in str(refused.value.wrong)
+
+
+def test_an_at_in_a_query_is_no_password() -> None:
+    """As connection strings of Azure have it."""
+    dsn = load("mongodb").parse("mongodb://u:p@h:1/?ssl=true&appName=@shop@", {"login": ("no",)}).dsn
+    assert (dsn.places, dsn.user) == ((("h", 1),), "u")
+
+
 @pytest.mark.parametrize("kind", ["redis", "amqp", "mongodb", "elasticsearch", "influxdb", "postgres", "mysql"])
 def test_tls_in_the_query_is_not_dropped(kind: str) -> None:
     """Clients have it there as well as in a scheme; left out, a password would be sent in plain."""
