@@ -183,8 +183,9 @@ def _alternative(
     url = as_kind(target.url)
     kind = url.partition(":")[0].lower()
     if kind not in KINDS:
-        hint = nearest(kind, KINDS) or _known(KINDS)
-        problems.append(Problem(target.place, f"unknown kind {kind}{hint}"))
+        from gatekeeper.probes._foreign import foreign  # noqa: PLC0415 - for a bad declaration alone
+
+        problems.append(Problem(target.place, foreign(kind, url.partition(":")[2])))
         return None
     maker = load(kind)
     known = options_of(maker)

@@ -57,10 +57,11 @@ FLOW: dict[str, set[str]] = {
     "probes._": {"resolve", "probes._"},
     "kube.": {"declare.formats", "kube.", "probes._"},  # the way of a kind to its server, over what kinds share
     "probes._protocols": {"probes"},  # what is a kind by now
+    "probes._foreign": {"probes"},
     "probes.": KIND,
     "infer.": {"infer.", "probes._protocols", "probes._variables"},  # what a scheme and a variable's name mean
     "order": set(),
-    "plan": {"order", "probes", "probes._options"},  # what a target means only its kind knows
+    "plan": {"order", "probes", "probes._foreign", "probes._options"},  # what a target means only its kind knows
     "pace": {"turns"},
     "standing": set(),
     "watch": {"pace", "standing", "turns"},  # a dependency at a time is what all of them together are made of

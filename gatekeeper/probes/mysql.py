@@ -6,6 +6,7 @@ there and is refused, which is not counted. Never as one who is: failed logins m
 need of what the server says, so that it can be left behind at a server that does not answer in time, too.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from struct import pack
@@ -62,6 +63,7 @@ class Mysql(Database):
     @classmethod
     def dsn_of(cls, target: str, *, needs_host: bool) -> Dsn:
         """Return the parts of a target; raises `BadValueError`."""
+        target = _without_network(target)
         dsn = with_account(read_dsn(target, cls.PORTS, needs_host=False))
         has_socket = any(cls.SAID.get(key.lower()) == "unix" for key, _ in dsn.query)
         return dsn if dsn.places or has_socket else read_dsn(target, cls.PORTS, needs_host=needs_host)
@@ -117,6 +119,18 @@ class Mysql(Database):
         if is_refusal(number):
             return ready(dialog.where, reason=Reason.READY_AUTH_REQUIRED)
         return meaning(dialog.where, number)
+
+
+def _without_network(target: str) -> str:
+    """Return the URL of a target that is written as for Go's driver, ``USER:PASSWORD@tcp(HOST:PORT)/DATABASE``."""
+    form = r"(?P<before>[^:]+:(?://)?([^/?#]*@)?)(tcp[46]?|unix)?\((?P<place>[^()]*)\)(?P<path>/[^?]*)?(?P<rest>.*)"
+    found = re.fullmatch(form, target, re.DOTALL)
+    if not found:
+        return target
+    before, place, path, rest = found["before"], found["place"], found["path"] or "/", found["rest"]
+    if place.startswith("/"):
+        return f"{before}{path}?unix_socket={place}&{rest.removeprefix('?')}"
+    return f"{before}{place}{path}{rest}"
 
 
 async def _packet(dialog: Dialog) -> tuple[int, bytes]:

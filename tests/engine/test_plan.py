@@ -45,6 +45,19 @@ ESCAPES = "\\r, \\n, \\t, \\0, \\\\ or \\xNN"
     ("line", "problem"),
     [
         ("tpc://db:5432", "argument 1: unknown kind tpc; did you mean tcp?"),
+        (
+            "redis+sentinel://s:26379",
+            "argument 1: unknown kind redis+sentinel: a Sentinel is asked as itself: write redis://HOST:26379",
+        ),
+        ("redis+socket:///s", "argument 1: unknown kind redis+socket: write redis://localhost unix=/PATH"),
+        ("mqtt+ssl://b", "argument 1: unknown kind mqtt+ssl: write mqtts://HOST"),
+        ("kafka+ssl://b", "argument 1: unknown kind kafka+ssl: write kafka://HOST, and tls=yes behind it"),
+        ("smtp+tls://m", "argument 1: unknown kind smtp+tls: write smtp://HOST:587, and starttls=yes behind it"),
+        (
+            "elasticsearch+https://e",
+            "argument 1: unknown kind elasticsearch+https: write elasticsearch://HOST:PORT, and tls=yes behind it",
+        ),
+        ("u:s3cret@tcp(db:3306)/app", "argument 1: is written as for Go's MySQL driver: put mysql:// before it"),
         ("gopher://db", f"argument 1: unknown kind gopher; known are {', '.join(KINDS)}"),
         ("tcp://db:5432 timout=2m", "argument 1: timout: tcp has no option timout; did you mean timeout?"),
         ("tcp://db:5432 optionl", "argument 1: optionl: tcp has no option optionl; did you mean optional?"),

@@ -506,6 +506,24 @@ def test_a_bad_declaration_is_told(target: str, options: dict[str, str], message
     assert PASSWORD not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("target", "places", "unix"),
+    [
+        ("mysql://u:p@ss@tcp(db:3307)/app?tls=skip-verify", (("db", 3307),), None),
+        ("mariadb://u:p@ss@(db)/app?tls=skip-verify", (("db", 3306),), None),
+        ("mysql://u:p@ss@tcp6([::1]:1)/app?tls=skip-verify&x=(y)", (("::1", 1),), None),
+        ("mysql://u:p@ss@unix(/run/mysqld.sock)/app?tls=skip-verify", (), "/run/mysqld.sock"),
+    ],
+)
+def test_the_form_of_gos_driver_is_understood(
+    target: str, places: tuple[tuple[str, int], ...], unix: str | None
+) -> None:
+    """Behind the name of the kind, as in mysql://${DSN}."""
+    said = probe(target, login="no")
+    assert (said.dsn.places, said.unix, said.sslmode) == (places, unix, "require")
+    assert (said.dsn.user, said.dsn.path, said.dsn.password) == ("u", "app", ("p@ss",))
+
+
 def test_a_missing_driver_is_a_bad_declaration(monkeypatch: pytest.MonkeyPatch) -> None:
     """It names the command that installs it, and the way without."""
     monkeypatch.setattr(Mysql, "DRIVER", "no_such_driver")
