@@ -5,6 +5,7 @@ loaded for that alone; that a server is up is known before, without a word of cr
 """
 
 import os
+import re
 import ssl
 import sys
 from dataclasses import dataclass
@@ -61,12 +62,34 @@ def _installed(module: str) -> bool:
     return not stems or any(os.path.exists(stem) or os.path.exists(f"{stem}.py") for stem in stems)
 
 
+def _lacking(driver: str, extra: str) -> str | None:
+    """Return what is missing for a login, which may be a driver that is as new as its extra has it."""
+    if not _installed(driver):
+        return "a driver"
+    if not extra:  # it comes with gatekeeper
+        return None
+    from importlib import metadata  # noqa: PLC0415 - for who logs in
+
+    row = rf"(?P<name>[\w.-]+)\b.*?>=(?P<version>[\d.]+).*\bextra == .{extra}\b"
+    try:
+        for found in filter(None, (re.match(row, each) for each in metadata.requires("gatekeeper-agent") or ())):
+            if _numbers(metadata.version(found["name"])) < _numbers(found["version"]):
+                return f"{found['name']} {found['version']} or newer"
+    except metadata.PackageNotFoundError:  # where a package came without its metadata, its modules are all there is
+        return None
+    return None
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(each) for each in re.findall(r"\d+", version)[:2]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account(Server):
     """A server that one can log in to."""
 
     DRIVER: ClassVar[str] = ""  # the module, where one is needed: one that older drivers have not
-    EXTRA: ClassVar[str]  # of the package, by which it is installed
+    EXTRA: ClassVar[str] = ""  # of the package, by which it is installed
     LOOKS: ClassVar[tuple[str, ...]] = ()  # the options that only somebody who has logged in can see to
     IN_ONE: ClassVar[bool] = False  # whether `speak` logs in as well, in the same conversation
 
@@ -84,9 +107,10 @@ class Account(Server):
             wrong += [(key, "needs login: leave out login=no") for key in cls.LOOKS if key in options]
         if probe.password_file and probe.dsn.password:
             wrong.append(("password_file", "is a second password: leave one out"))
-        if probe.logs_in and cls.DRIVER and not _installed(cls.DRIVER):
+        lacks = _lacking(cls.DRIVER, cls.EXTRA) if probe.logs_in and cls.DRIVER else None
+        if lacks:
             how = f"pip install 'gatekeeper-agent[{cls.EXTRA}]'; login=no looks whether it is up without"
-            wrong.append(("", f"logging in needs a driver: {how}"))
+            wrong.append(("", f"logging in needs {lacks}: {how}"))
         if wrong:
             raise BadOptionsError(*wrong)
         return probe  # type: ignore[no-any-return]

@@ -5,9 +5,12 @@ import sys
 from pathlib import Path
 
 import certificates
+import pytest
 from badness import saying, serving
 
+from gatekeeper.probes import load
 from gatekeeper.probes._driver_tls import driver_context
+from gatekeeper.probes._options import BadOptionsError
 from gatekeeper.probes._tls import Trust
 
 LOADING = """
@@ -41,6 +44,29 @@ def test_a_driver_is_loaded_without_holding_the_loop() -> None:
     with serving(saying(*answers)) as port:
         done = subprocess.run([sys.executable, "-c", LOADING, str(port)], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[0] == "the loop goes on", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "package", "old", "needs"),
+    [
+        ("redis", "redis", "4.6.0", "redis 5 or newer"),
+        ("mongodb", "pymongo", "4.9.1", "pymongo 4.13 or newer"),
+        ("nats", "nats-py", "2.6.0", "nats-py 2.9 or newer"),
+        ("postgres", "asyncpg", "0.27.0", "asyncpg 0.32 or newer"),
+    ],
+)
+def test_a_driver_that_is_too_old_is_a_bad_declaration(
+    kind: str, package: str, old: str, needs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an application may have pinned it: told before the wait, and not by a fault in it."""
+    papers = tmp_path / f"{package.replace('-', '_')}-{old}.dist-info"
+    papers.mkdir()
+    (papers / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {old}\n")
+    load(kind).parse(f"{kind}://u:p@h", {})
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BadOptionsError, match=rf"logging in needs {needs}: pip install 'gatekeeper-agent\[{kind}\]'"):
+        load(kind).parse(f"{kind}://u:p@h", {})
+    load(kind).parse(f"{kind}://u:p@h", {"login": ("no",)})
 
 
 def test_a_drivers_context_is_made_once_for_the_same_files(tmp_path: Path) -> None:
