@@ -6,6 +6,7 @@ watch over the server included, has ended when this returns.
 
 import asyncio
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import pymongo
 from pymongo import AsyncMongoClient
@@ -38,7 +39,9 @@ class Login(NamedTuple):
 async def log_in(at: At, login: Login, database: str, collection: str | None) -> Outcome:
     """Log in at one server and, where a collection is given, see that it is there."""
     # In plain the address that was asked; over TLS the name that its certificate is for, which the driver looks up.
-    host = at.unix or (at.name.removesuffix(".") if login.tls else at.host)
+    host = at.name.removesuffix(".") if login.tls else at.host
+    if at.unix:
+        host = f"mongodb://{quote(at.unix, safe='')}"
     where = at.unix or (f"[{at.host}]:{at.port}" if ":" in at.host else f"{at.host}:{at.port}")
     try:
         client: Client = AsyncMongoClient(host, at.port or None, **_options(login))

@@ -19,10 +19,10 @@ class Seeds(NamedTuple):
     source: str | None
 
 
-async def seeds_of(host: str) -> Seeds:
-    """Return the hosts that a name stands for; raises `MissError`."""
+async def seeds_of(host: str, service: str) -> Seeds:
+    """Return the hosts that a name stands for, ``service`` being that of its SRV records; raises `MissError`."""
     name = host.removesuffix(".")
-    targets = srv_targets(await look_up(Resolver(), f"_mongodb._tcp.{name}.", ("SRV",), bool))
+    targets = srv_targets(await look_up(Resolver(), f"_{service}._tcp.{name}.", ("SRV",), bool))
     if not targets:
         raise MissError(waiting(Reason.NO_DATA, f"{name} (its SRV record says: no such service)", gone=True))
     labels = name.lower().split(".")

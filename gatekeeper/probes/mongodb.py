@@ -6,6 +6,7 @@ Asked with hello (MongoDB Wire Protocol, OP_MSG; MongoDB Handshake; Server Disco
 login. A secondary names the primary that it knows; one that knows of none is not there yet for who wants to write.
 """
 
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,12 +17,14 @@ from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._account import Account, At
 from gatekeeper.probes._bson import BrokenError, Read, Written, read, written
 from gatekeeper.probes._dialog import MOST, Dialog
-from gatekeeper.probes._dsn import Dsn
+from gatekeeper.probes._dsn import Dsn, read_dsn
 from gatekeeper.probes._local import file_path
 from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._options import BadOptionsError, Options, option
+from gatekeeper.probes._socketfile import socket_path
+from gatekeeper.probes._target import host_name, unescaped
 from gatekeeper.probes._tls import Trust
-from gatekeeper.values import BadValueError, flag, not_empty, quoted
+from gatekeeper.values import BadValueError, Secret, flag, not_empty, quoted
 
 _PORT = 27017
 _OP_MSG = 2013
@@ -33,6 +36,8 @@ _CLIENT: Mapping[str, Written] = {
     "os": {"type": "Linux"},
 }
 _FILES = {"tlsCAFile": "ca", "tlsCertificateKeyFile": "cert", "ssl_ca_certs": "ca", "ssl_certfile": "cert"}
+# In the place of a host, percent-encoded (Connection String, Host Information).
+_SOCKET_FILE = r"(?P<before>mongodb://(?:[^/?#]*@)?(?:[^@/?#]*,)?)(?P<path>%2F[^,/?#@]*\.sock)(?P<more>(?:,[^/?#@]*)?)(?P<rest>([/?#].*)?)"
 _MECHANISMS = ("SCRAM-SHA-1", "SCRAM-SHA-256", "PLAIN", "MONGODB-X509")
 
 
@@ -51,6 +56,7 @@ class Mongodb(Account):
     source: str | None = None
     mechanism: str | None = None
     any_name: bool = False
+    srv_service: str = "mongodb"
     collection: str | None = option(not_empty, "collection of the database that must be there")
     primary: bool = option(flag, "of the hosts, the primary must be reached itself", default=False)
 
@@ -61,6 +67,9 @@ class Mongodb(Account):
         wrong = []
         if probe.collection and not probe.dsn.path:
             wrong.append(("collection", "needs its database: write mongodb://HOST:PORT/DATABASE"))
+        if probe.logs_in and probe.unix and not re.fullmatch(r"/.*\.sock", probe.unix):
+            how = "the driver wants one that ends in .sock; login=no looks whether it is up without"
+            wrong.append(("unix", f"is no socket file that can be logged in over: {how}"))
         if probe.logs_in and probe.key:
             wrong.append(("key", "goes into the file of cert, which is what the driver takes"))
         if probe.logs_in and probe.server_name:
@@ -77,13 +86,25 @@ class Mongodb(Account):
         return probe
 
     @classmethod
+    def dsn_of(cls, target: str, *, needs_host: bool) -> Dsn:
+        """Return the parts of a target, whose host may be a socket file; raises `BadValueError`."""
+        found = re.fullmatch(_SOCKET_FILE, target, re.DOTALL | re.IGNORECASE)
+        if not found:
+            return read_dsn(target, cls.PORTS, needs_host=needs_host)
+        if found["more"] or "," in found["before"].rpartition("@")[2]:
+            message = "lists a socket file with other servers: declare each, with | between them"
+            raise BadValueError(message)
+        dsn = read_dsn(found["before"] + found["rest"], cls.PORTS, needs_host=False)
+        return dsn._replace(query=(*dsn.query, ("unix", Secret(unescaped(found["path"])))))
+
+    @classmethod
     def of_dsn(cls, dsn: Dsn) -> Mapping[str, Any]:
         """Return the fields that a target gives (Connection String); what is for an application alone is left out."""
         if dsn.scheme in cls.SECURE and (len(dsn.places) != 1 or dsn.places[0].port != _PORT):
             message = f"takes one name and no port, for both are found in DNS: write {dsn.scheme}://NAME"
             raise BadValueError(message)
         query = {key.lower(): value.value for key, value in dsn.query}
-        fields: dict[str, Any] = {}
+        fields: dict[str, Any] = {"unix": socket_path(query["unix"])} if "unix" in query and not dsn.places else {}
         for theirs, ours in _FILES.items():
             if theirs.lower() in query:
                 fields[ours] = file_path(query[theirs.lower()])
@@ -98,6 +119,7 @@ class Mongodb(Account):
             "replica_set": query.get("replicaset") or None,
             "source": query.get("authsource") or None,
             "mechanism": None if mechanism == "DEFAULT" else mechanism,
+            "srv_service": host_name(query.get("srvservicename") or "mongodb", "srvServiceName=NAME"),
             "any_name": flag(query.get("tlsallowinvalidhostnames", "no")),
             **fields,
         }
@@ -114,7 +136,7 @@ class Mongodb(Account):
         from gatekeeper.probes._mongodb_srv import seeds_of  # noqa: PLC0415 - loads what knows DNS
 
         try:
-            places, replica_set, source = await seeds_of(self.dsn.places[0].host)
+            places, replica_set, source = await seeds_of(self.dsn.places[0].host, self.srv_service)
         except MissError as miss:
             return miss.outcome
         found = replace(

@@ -250,6 +250,19 @@ def test_over_tls(tmp_path: Path) -> None:
         assert told(f"mongodb://{other_name}") == ("waiting", "tls_failed")
 
 
+def test_a_socket_file_in_the_place_of_a_host(tmp_path: Path) -> None:
+    """Percent-encoded, as connection strings have it; the driver logs in over it."""
+    path = f"{tmp_path}/mongodb-27017.sock"
+    escaped = path.replace("/", "%2F")
+    assert Mongodb.names_files(f"mongodb://{escaped}")
+    assert told(f"mongodb://{escaped}") == ("waiting", "not_found")
+    with serving(MongoServer(STANDALONE | SESSIONS, users=USERS), path=path):
+        assert attempt(f"mongodb://{escaped}/?appName=shop") == Outcome(READY, Reason.READY, path)
+        assert told(f"mongodb://app:pw-9c1e@{escaped}/shop?authSource=admin") == ("ready", "ready")
+        assert told("mongodb://app:pw-9c1e@", unix=path) == ("ready", "ready")
+        assert told(f"mongodb://app:wrong@{escaped}") == ("failed", "forbidden")
+
+
 SRV = """
 import sys
 sys.path[:0] = {path!r}
@@ -267,6 +280,7 @@ with serving(MongoServer(PRIMARY, users={{"app": "pw-9c1e"}})) as port:
         ("b.shop.test.", "A"): ["127.0.0.1"],
         ("_mongodb._tcp.other.shop.test.", "SRV"): [f"0 5 {{port}} a.shop.test."],
         ("other.shop.test.", "TXT"): ['"replicaSet=rs1"'],
+        ("_customname._tcp.bare.shop.test.", "SRV"): ["0 0 0 ."],
         ("_mongodb._tcp.away.shop.test.", "SRV"): [f"0 5 {{port}} a.shop.test.", f"0 5 {{port}} a.else.test."],
         ("_mongodb._tcp.none.shop.test.", "SRV"): ["0 0 0 ."],
         ("_mongodb._tcp.bare.shop.test.", "SRV"): [f"0 5 {{port}} a.shop.test."],
@@ -281,6 +295,7 @@ with serving(MongoServer(PRIMARY, users={{"app": "pw-9c1e"}})) as port:
             "away.shop.test",
             "none.shop.test",
             "nosuch.test",
+            "bare.shop.test/?tls=false&srvServiceName=customname",
             "db.shop.test",
         ):
             found = attempt("mongodb+srv://" + target, 10)
@@ -303,6 +318,7 @@ def test_the_hosts_of_a_name_are_found_in_dns() -> None:
         "away.shop.test waiting unwanted_answer False",
         "none.shop.test waiting no_data True",
         "nosuch.test waiting unresolved True",
+        "bare.shop.test/?tls=false&srvServiceName=customname waiting no_data True",
     ]
     assert over_tls in ("db.shop.test waiting closed False", "db.shop.test waiting reset False")
 
@@ -406,6 +422,22 @@ def test_bson_is_read_as_the_driver_writes_it() -> None:
             "mongodb+srv://a:1",
             {},
             ("", "takes one name and no port, for both are found in DNS: write mongodb+srv://NAME"),
+        ),
+        (
+            "mongodb://u:p@%2Ftmp%2Fm.sock,db:1/app",
+            {},
+            ("", "lists a socket file with other servers: declare each, with | between them"),
+        ),
+        (
+            "mongodb://u:p@",
+            {"unix": "/run/mongodb"},
+            (
+                "unix",
+                (
+                    "is no socket file that can be logged in over: the driver wants one that ends in .sock; "
+                    "login=no looks whether it is up without"
+                ),
+            ),
         ),
         ("mongodb://db/?tls=perhaps", {}, ("", "'perhaps' is neither true nor false")),
         (
