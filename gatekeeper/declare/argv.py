@@ -14,7 +14,9 @@ from gatekeeper.values import nearest, quoted
 
 _SHORT = {row.short: key for key, row in GATE.items() if row.short}
 # What a shell made a word of its own because the argument was not quoted: an option or a flag without its dependency.
-_STRAY = re.compile(rf"[a-z_-]+=[^:/|]*|{'|'.join(COMMON)}")
+_STRAY = re.compile(rf"(?:{'|'.join(COMMON)})(?:=[^:/|]*)?|[a-z_-]+=(?!\$[{{(])[^:/|]*")
+# What a variable holds, which may be a whole target: db=${DATABASE_URL}.
+_REFERENCE = re.compile(r"([A-Za-z0-9_.-]+=)?\$[{(]")
 # What can be no dependency, and is taken for the value of an option that takes one behind = only.
 _VARIABLES = re.compile(r"!?[A-Z0-9_*?]+(,!?[A-Z0-9_*?]+)*")
 _EXAMPLE = "'tcp://db:5432 timeout=3s'"
@@ -53,7 +55,7 @@ def parse_arguments(argv: Sequence[str], problems: list[Problem], environ: Mappi
         for number, text in enumerate(texts, 1)
         if _STRAY.fullmatch(text)
     )
-    if command is None and any(":" not in text for text in texts[1:]):
+    if command is None and any(":" not in text and not _REFERENCE.match(text) for text in texts[1:]):
         problems.append(Problem("--", "is not there: write it before a command, if one was meant to follow"))
     parsed = [
         parse_line(text, f"argument {number}", problems, environ)

@@ -233,6 +233,25 @@ def test_help_is_asked_for_anywhere(word: str) -> None:
     assert not parse_arguments(["tcp://a:1", "--", "app", word], [], {}).wants_help
 
 
+def test_a_dependency_may_be_a_variable_and_nothing_else() -> None:
+    """An application's own URL is a declaration, with a name and without, whichever argument it is."""
+    problems: list[Problem] = []
+    environ = {"DATABASE_URL": "redis://cache", "TIME": "3s"}
+    argv = ["db=${DATABASE_URL}", "tcp://a:1", "other-db=${DATABASE_URL}", "${DATABASE_URL}"]
+    found = parse_arguments(argv, problems, environ).source.dependencies
+    assert problems == []
+    assert [(each.name, each.targets[0].url) for each in found] == [
+        ("db", "redis://cache"),
+        (None, "tcp://a:1"),
+        ("other-db", "redis://cache"),
+        (None, "redis://cache"),
+    ]
+    parse_arguments(["tcp://a:1", "timeout=${TIME}"], problems, environ)
+    assert [str(problem) for problem in problems] == [
+        "argument 2: is an option: write it into the argument of its dependency, as 'tcp://db:5432 timeout=3s'"
+    ]
+
+
 @pytest.mark.parametrize("argv", [["-t2s"], ["-t", "2s"], ["-t=2s"], ["--timeout", "2s"], ["--timeout=2s"]])
 def test_an_option_may_be_spelled_in_every_usual_way(argv: Sequence[str]) -> None:
     """Short and long, with the value attached, behind an equals sign or as the next word."""
