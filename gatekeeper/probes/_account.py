@@ -14,12 +14,12 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import ClassVar, NamedTuple, Self
 
-from gatekeeper.model import Outcome, State
+from gatekeeper.model import Outcome, Reason, State, waiting
 from gatekeeper.probes._connect import connect_to
 from gatekeeper.probes._dialog import Dialog
 from gatekeeper.probes._dsn import Place
 from gatekeeper.probes._local import contents, file_path
-from gatekeeper.probes._miss import during
+from gatekeeper.probes._miss import MissError, during
 from gatekeeper.probes._options import BadOptionsError, Options, option
 from gatekeeper.probes._server import Server
 from gatekeeper.probes._socketfile import connect_file
@@ -124,11 +124,14 @@ class Account(Server):
         return any(each not in (None, (), False) for each in given)
 
     def password(self) -> Secret | None:
-        """Return the password as it is now; raises `MissError` where its file cannot be read."""
+        """Return the password as it is now; raises `MissError` where its file cannot be read or is empty."""
         if self.password_file is None:
             return self.dsn.password
         read = contents("password_file", self.password_file, _MOST).decode("utf-8", "surrogateescape")
-        return Secret(read.removesuffix("\n").removesuffix("\r"))
+        password = read.removesuffix("\n").removesuffix("\r")
+        if not password:  # whoever writes it is not there yet; a login would fail, and count
+            raise MissError(waiting(Reason.NOT_FOUND, f"password_file {self.password_file} (is empty)"))
+        return Secret(password)
 
     def tls_context(self) -> ssl.SSLContext | None:
         """Return what a driver speaks TLS with, None where it shall not; raises `MissError`."""

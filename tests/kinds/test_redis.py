@@ -175,9 +175,10 @@ def test_a_login_is_made_with_what_is_given(locked: Server, tmp_path: Path) -> N
     assert told(locked.url, key="app:1") == ("failed", "forbidden")
     (tmp_path / "password").write_text(PASSWORD + "\n")
     assert told(f"redis://app@127.0.0.1:{locked.port}", password_file=str(tmp_path / "password")) == ("ready", "ready")
-    missing = attempt(locked.url, password_file=str(tmp_path / "none"))
-    assert isinstance(missing, Outcome)
-    assert (missing.state, missing.reason) == (State.WAITING, Reason.NOT_FOUND)
+    (tmp_path / "empty").write_text("\n")
+    for name, why in (("none", ""), ("empty", " (is empty)")):
+        missing = attempt(f"redis://app@127.0.0.1:{locked.port}", password_file=str(tmp_path / name))
+        assert missing == Outcome(State.WAITING, Reason.NOT_FOUND, f"password_file {tmp_path / name}{why}")
 
 
 def test_a_password_that_the_server_does_not_have_is_forbidden(plain: Server) -> None:
