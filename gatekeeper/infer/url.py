@@ -18,6 +18,7 @@ NO_NETWORK = re.compile(
 _DATAGRAMS = frozenset(("udp", "udp4", "udp6", "sctp", "unixgram"))
 _OVER_TLS = frozenset(("ssl", "tls", "s", "ssc"))
 _STARTS_PLAIN = frozenset(("postgres", "mysql"))  # where a connection turns to TLS only after a first exchange
+_STARTTLS = "smtp+tls"  # which begins in plain, as Django has it
 _SEMICOLONS = frozenset(("sqlserver", "mssql", "jtds"))
 _WEB = frozenset(("http", "https", "ws", "wss"))
 _HTTP_PORTS = {"clickhouse+http": 8123, "clickhouse+https": 8443}
@@ -29,6 +30,8 @@ _OWN_TRUST = re.compile(
     r"|tlsCAFile=|tls(Insecure|AllowInvalid\w+)=true)",
     re.IGNORECASE,
 )
+_HOST_IN_QUERY = re.compile(r"[?&]host=([^&#@]*)(?=[&#]|$)")
+_SOCKET_OF_MYSQL = re.compile(r"[?&](?:unix_socket|socket|socketPath)=([^&#@]*)(?=[&#]|$)")
 _PROPERTY = re.compile(r"[\w.\[\]-]+=")
 
 
@@ -43,7 +46,7 @@ def of_url(scheme: str, rest: str, port: str = "") -> Named:
         raise NothingNamedError(message)
     if base == "unix" or driver in ("unix", "socket"):
         return socket_file(rest, escaped=driver == "unix")
-    servers = _authority(rest, scheme).rpartition("@")[2]
+    servers = _servers(_authority(rest, scheme))
     if driver == "srv":
         host = places([servers], Spoken("tcp", 1)).targets[0].removeprefix("tcp://").rpartition(":")[0]
         known = spoken(scheme)
@@ -53,10 +56,35 @@ def of_url(scheme: str, rest: str, port: str = "") -> Named:
     if base in ("tcp", "tcp4", "tcp6"):
         return places(servers.split(","), Spoken("tcp", None), "", port)
     speaks, word = _spoken(base, driver)
+    if speaks and speaks.protocol in _STARTS_PLAIN:
+        if files := _SOCKET_OF_MYSQL.findall(rest):
+            return socket_file(unquote(files[-1]))
+        servers = _hosts_in_query(rest) or servers
     named = places(servers.split(","), speaks, word, port)
     if over_tls := _only_reached_over_tls(speaks, rest):
         named = only_reached(named, f"tcp, because {base} over TLS {over_tls}", "[a-z+]+")
     return named if speaks else named._replace(note=f"tcp: {scheme} is no scheme that is known")
+
+
+def _servers(authority: str) -> str:
+    """Return the servers of an authority, of which each may have the user anew."""
+    each = [part.rpartition("@") for part in authority.split(",")]
+    users = [user for user, at, _ in each if at]
+    if len(users) < 2:  # noqa: PLR2004 - a password may hold a comma
+        return authority.rpartition("@")[2]
+    if len(set(users)) > 1:
+        message = "names several users, or has , and @ in a password: write them as %2C and %40"
+        raise NothingNamedError(message)
+    return ",".join(host for *_, host in each)
+
+
+def _hosts_in_query(rest: str) -> str:
+    """Return the hosts that stand in the query of a database's URL (libpq, 34.1.2), where they count more."""
+    hosts = ",".join(unquote(host) for host in _HOST_IN_QUERY.findall(rest) if host)
+    if hosts.startswith(("/", "@")):
+        message = "names no host: a socket file of this machine is meant"
+        raise NothingNamedError(message)
+    return hosts
 
 
 def socket_file(rest: str, *, escaped: bool = False) -> Named:
@@ -79,7 +107,8 @@ def _spoken(base: str, driver: str) -> tuple[Spoken | None, str]:
     if driver == "sentinel":
         return spoken(driver), driver
     if driver in _OVER_TLS and known:
-        return Spoken(None, known.port), whole
+        secure = None if whole == _STARTTLS else spoken(f"{base}s")
+        return Spoken(None, (secure or known).port), whole
     return known, base
 
 
