@@ -83,7 +83,10 @@ def as_kind(target: str) -> str:
         return f"{java['name'].lower()}:{java['rest']}"
     scheme, colon, rest = target.partition(":")
     dialect = _DIALECTS.get(scheme.lower().partition("+")[0])
-    return f"{dialect}{colon}{rest}" if dialect and scheme.lower() not in KINDS else target
+    if not dialect or scheme.lower() in KINDS:
+        return target
+    others = re.sub(rf"([,;]\s*){re.escape(scheme)}://", rf"\1{dialect}://", rest)  # lists repeat it
+    return f"{dialect}{colon}{others}"
 
 
 def load(kind: str) -> Any:  # noqa: ANN401 - the class of a kind: what its `parse` returns is a model.Probe

@@ -593,6 +593,7 @@ def test_no_secret_is_ever_shown(line: str) -> None:
         ("psql://u@db/app", "postgres", "postgres://***@db/app"),
         ("cockroachdb+psycopg2://u@db:26257/app", "postgres", "postgres://***@db:26257/app"),
         ("pyamqp://guest:s3cret@mq//", "amqp", "amqp://***@mq//"),
+        ("pyamqp://u:s3cret@a//;pyamqp://u:s3cret@b//", "amqp", "amqp://***@a//;amqp://***@b//"),
         ("jdbc:postgresql://db/app?user=u&password=s3cret", "postgresql", "postgresql://db/app?***"),
         ("jdbc:aws-wrapper:mysql:loadbalance://a:1,b:2/app", "mysql", "mysql://a:1,b:2/app"),
         ("r2dbc:pool:MariaDB://u:s3cret@db/app", "mariadb", "mariadb://***@db/app"),

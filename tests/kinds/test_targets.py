@@ -65,12 +65,12 @@ def test_several_users_are_refused(hosts: str) -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        "redis://a:1,redis://b:2",
-        "redis://a:1/0; redis://b:2/0",
+        "nats://a:1,tls://b:2",
+        "redis://a:1/0; sentinel://b:2/0",
         "amqp://app:s3cret@a:1/v amqp://app:s3cret@b:2/v",
     ],
 )
-def test_several_urls_are_no_target(target: str) -> None:
+def test_urls_of_several_protocols_are_no_target(target: str) -> None:
     """The second is not taken for a path of the first, and the message says how several servers are written."""
     kind = target.partition(":")[0]
     with pytest.raises(BadOptionsError, match=f"lists several URLs: write one, with {kind}://HOST:PORT,HOST:PORT"):
