@@ -12,6 +12,11 @@ _MEANT: dict[int, tuple[Reason, str]] = {
     **dict.fromkeys((1040, 1203, 1226), (Reason.STARTING, "it has no connection left")),
     # A Galera node that is not in sync, one that shuts down or kills, that is offline, or not there.
     **dict.fromkeys((1047, 1053, 1927, 3032, 3168), (Reason.STARTING, "it cannot serve now")),
+    # TiDB's and Azure's have them for much: that they want TLS, for one.
+    **dict.fromkeys(
+        (1105, 2001, 9002),
+        (Reason.UNWANTED_ANSWER, "a gateway may want TLS, as by sslmode=require, or a user that it knows"),
+    ),
     1129: (Reason.FORBIDDEN, "it blocks this host until FLUSH HOSTS"),
     1130: (Reason.FORBIDDEN, "it takes nobody from this host"),
     **dict.fromkeys(_REFUSED, (Reason.FORBIDDEN, "the login is refused")),

@@ -26,7 +26,7 @@ from gatekeeper.values import BadValueError, one_of
 
 _USER, _DATABASE = "gatekeeper", "postgres"  # asked for where nobody is named
 _SYSTEM = "system"  # in the place of a file: the system's certificates, and the name is verified (libpq, 34.1.2)
-_VIOLATION = "08P01"  # what poolers, and others that speak the protocol, say of much
+_OF_POOLERS = ("08P01", "XX000")  # what poolers (XX000: Supabase's), and others that speak the protocol, say of much
 # What PgBouncer, CockroachDB and others say where they want TLS, for which they have no code of their own.
 _WANTS_TLS = re.compile(rb"\b(SSL|TLS|sslmode|insecure)\b", re.IGNORECASE)
 _SSL_REQUEST = pack(">II", 8, 80877103)
@@ -173,9 +173,9 @@ class Postgres(Database):
             return ready(dialog.where, reason=Reason.READY_AUTH_REQUIRED)
         if code == "3D000" and not self.dsn.path:
             return ready(dialog.where)
-        if code == _VIOLATION and self.mode in ("prefer", "allow") and _WANTS_TLS.search(fields.get(b"M", b"")):
+        if code in _OF_POOLERS and self.mode in ("prefer", "allow") and _WANTS_TLS.search(fields.get(b"M", b"")):
             raise _WantsTlsError
-        hint = "it may want a user and a database that it knows: " if code == _VIOLATION else ""
+        hint = "it may want a user and a database that it knows: " if code in _OF_POOLERS else ""
         unwanted = waiting(Reason.UNWANTED_ANSWER, f"{dialog.where} ({hint}SQLSTATE {code})")
         return not_yet(dialog.where, code) or missing(dialog.where, code) or unwanted
 

@@ -464,6 +464,7 @@ def error(code: int) -> bytes:
         (3159, UP),
         (3118, UP),
         (1105, UNWANTED),
+        (9002, UNWANTED),
     ],
 )
 def test_numbers_of_errors(code: int, wanted: tuple[State, Reason]) -> None:
@@ -474,6 +475,7 @@ def test_numbers_of_errors(code: int, wanted: tuple[State, Reason]) -> None:
         assert isinstance(outcome, Outcome)
         assert (outcome.state, outcome.reason) == wanted
         assert "secret" not in outcome.detail
+        assert ("may want TLS, as by sslmode=require, or a user" in outcome.detail) == (wanted == UNWANTED)
 
 
 def test_another_method_than_ours_is_answered_until_it_is_refused() -> None:
