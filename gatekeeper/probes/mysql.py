@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from struct import pack
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._account import At
@@ -26,6 +26,13 @@ _SSL = 0x800
 # CLIENT_LONG_PASSWORD, PROTOCOL_41, SECURE_CONNECTION, PLUGIN_AUTH and CONNECT_ATTRS: what both have had since 5.5.
 _ABILITIES = 0x1 | 0x200 | 0x8000 | 0x80000 | 0x100000
 _UTF8, _LONGEST = 33, 1 << 24
+# What Connector/J and the drivers of Python say in flags of their own, the strictest last.
+_INSISTS = {
+    "requiressl": "require",
+    "verifyservercertificate": "verify-ca",
+    "ssl_verify_cert": "verify-ca",
+    "ssl_verify_identity": "verify-full",
+}
 _QUIT = b"\1\0\0\0\1"
 _OK, _MORE, _SWITCH, _ERROR, _VERSION_10 = 0x00, 0x01, 0xFE, 0xFF, 0x0A
 _MOST, _MOST_TURNS = 4096, 8  # bytes of a packet before a login, and how many there may be
@@ -67,6 +74,20 @@ class Mysql(Database):
         dsn = with_account(read_dsn(target, cls.PORTS, needs_host=False))
         has_socket = any(cls.SAID.get(key.lower()) == "unix" for key, _ in dsn.query)
         return dsn if dsn.places or has_socket else read_dsn(target, cls.PORTS, needs_host=needs_host)
+
+    @classmethod
+    def of_dsn(cls, dsn: Dsn) -> Mapping[str, Any]:
+        """Return the fields that a target gives; raises `BadValueError`."""
+        fields = dict(super(Mysql, cls).of_dsn(dsn))
+        if fields.get("sslmode") == "disable":
+            return fields
+        says = {key.lower(): value.value.lower() in ("true", "1", "yes") for key, value in dsn.query}
+        for key, mode in _INSISTS.items():
+            if says.get(key):
+                fields["sslmode"] = mode
+        if says.get("ssl_check_hostname") is False and "ca" in fields:
+            fields.setdefault("sslmode", "verify-ca")
+        return fields
 
     async def speak(self, dialog: Dialog, name: str) -> Outcome:
         """End a handshake as a user who is not there."""

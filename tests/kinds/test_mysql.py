@@ -526,6 +526,25 @@ def test_the_form_of_gos_driver_is_understood(
     assert (said.dsn.user, said.dsn.path, said.dsn.password) == ("u", "app", ("p@ss",))
 
 
+@pytest.mark.parametrize(
+    ("query", "mode"),
+    [
+        ("useSSL=true&requireSSL=true&verifyServerCertificate=false", "require"),
+        ("verifyServerCertificate=true", "verify-ca"),
+        ("useSSL=false&verifyServerCertificate=true", "disable"),
+        ("ssl_verify_cert=true", "verify-ca"),
+        ("ssl_verify_cert=true&ssl_verify_identity=True", "verify-full"),
+        ("ssl_ca=/ca", "verify-full"),
+        ("ssl_ca=/ca&ssl_check_hostname=false", "verify-ca"),
+        ("sslMode=trust", "require"),
+        ("requireSSL=false", "prefer"),
+    ],
+)
+def test_what_drivers_say_of_tls_in_flags(query: str, mode: str) -> None:
+    """An application that insists on TLS, or on the certificate, is not asked for in plain."""
+    assert probe(f"mysql://db/app?{query}").mode == mode
+
+
 def test_a_missing_driver_is_a_bad_declaration(monkeypatch: pytest.MonkeyPatch) -> None:
     """It names the command that installs it, and the way without."""
     monkeypatch.setattr(Mysql, "DRIVER", "no_such_driver")
