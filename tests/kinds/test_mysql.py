@@ -386,9 +386,11 @@ _COUNTED = """
         print(attempt(f"mysql://{at}"))
         counted("from where nobody may come, and somebody")
         print(attempt(f"mysql://{at}", tls="yes"))
+        server.comes_to_rest()
         counted("a certificate that does not verify")
         for _ in range(2):
             attempt(f"mysql://{at}", tls="yes")
+        server.comes_to_rest()
         print(attempt(f"mysql://{at}"))
 """
 _NAMESPACE = 'mount --bind "$1" /etc/hosts && shift && ip link set lo up && ip addr add 10.9.9.1/24 dev lo && exec "$@"'
