@@ -19,6 +19,15 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _BEFORE_EQUALS = re.compile(r"([^=:/?]*)=")
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=:)", re.ASCII)
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|(?!exec:)[A-Za-z0-9_.-]+):[0-9]{1,5}", re.ASCII)
+# What others write in the place of a target, and what to write instead.
+_MEANT = (
+    ("sasl_", ": of a Kafka, write kafka:// before it, as in kafka://SASL_SSL://HOST:PORT"),
+    (r"[^:/?#@]+:[0-9]+[,;]", ": write KIND:// before the first server, as in kafka://a:9092,b:9092"),
+    (
+        "[^:/?#@]+=|[^:/?#@]+;",
+        ", but looks like settings of a driver: write a URL, as in postgres://USER@HOST:PORT/DATABASE",
+    ),
+)
 # A reference is stepped over as a whole, because its fallback may hold a `|`.
 _BAR = re.compile(r"\$\{[^{}]*\}|\$\([^()]*\)|(\|)(?=[A-Za-z][A-Za-z0-9+.-]*:|\$[{(])", re.ASCII)
 
@@ -143,7 +152,7 @@ def _alternatives(text: str) -> list[str]:
 def _fault_of_target(url: str, kind: str, *, show: bool) -> str | None:
     if not url:
         return "has no target: write one, as in tcp://db:5432"
-    if not _KIND.match(url) or _HOST_AND_PORT.fullmatch(url.partition("/")[0]):
+    if not _KIND.match(url) or _HOST_AND_PORT.fullmatch(re.split("[/,;]", url, maxsplit=1)[0]):
         return _fault_of_kind(url, kind, show=show)
     if not url.startswith("exec:") and not url.isprintable():
         return "has a line break, a tab or an invisible character in its target: remove it"
@@ -162,7 +171,8 @@ def _fault_of_kind(url: str, kind: str, *, show: bool) -> str:
         return f"is no dependency, but looks like a plan file: write --file {url}"
     if show and NAME.fullmatch(url):
         return f"has no kind: write {kind}://{url}:PORT"
-    return "has no kind: write KIND:// before it, as in tcp://db:5432"
+    meant = next((how for form, how in _MEANT if re.match(form, url, re.IGNORECASE)), None)
+    return f"has no kind{meant or ': write KIND:// before it, as in tcp://db:5432'}"
 
 
 def _fault_of_text(text: str) -> str | None:

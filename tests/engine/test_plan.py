@@ -58,6 +58,25 @@ ESCAPES = "\\r, \\n, \\t, \\0, \\\\ or \\xNN"
             "argument 1: unknown kind elasticsearch+https: write elasticsearch://HOST:PORT, and tls=yes behind it",
         ),
         ("u:s3cret@tcp(db:3306)/app", "argument 1: is written as for Go's MySQL driver: put mysql:// before it"),
+        (
+            "a:9092,b:9092",
+            "argument 1: has no kind: write KIND:// before the first server, as in kafka://a:9092,b:9092",
+        ),
+        (
+            "c.redis.test:6380,password=s3cret,ssl=True",
+            "argument 1: has no kind: write KIND:// before the first server, as in kafka://a:9092,b:9092",
+        ),
+        (
+            "SASL_SSL://a:9092",
+            "argument 1: has no kind: of a Kafka, write kafka:// before it, as in kafka://SASL_SSL://HOST:PORT",
+        ),
+        (
+            "x=Server=tcp:db,1433;Password=s3cret",
+            (
+                "argument 1: has no kind, but looks like settings of a driver: "
+                "write a URL, as in postgres://USER@HOST:PORT/DATABASE"
+            ),
+        ),
         ("gopher://db", f"argument 1: unknown kind gopher; known are {', '.join(KINDS)}"),
         ("tcp://db:5432 timout=2m", "argument 1: timout: tcp has no option timout; did you mean timeout?"),
         ("tcp://db:5432 optionl", "argument 1: optionl: tcp has no option optionl; did you mean optional?"),
