@@ -48,6 +48,11 @@ class Dialog:
         """Whether TLS is spoken by now."""
         return self._plain is None
 
+    @property
+    def is_unheard(self) -> bool:
+        """Whether the other side has said nothing yet."""
+        return self._unheard
+
     async def secure(self, context: ssl.SSLContext, name: str) -> None:
         """Speak TLS from here on; ``name`` is what the certificate must be for."""
         if self._plain is None or self._come:  # what was sent in plain before the handshake is not to be believed

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from gatekeeper.model import Outcome, State
+from gatekeeper.model import Outcome, Reason, State
 from gatekeeper.probes._connect import addresses, connect
 from gatekeeper.probes._dialog import Dialog
 from gatekeeper.probes._dsn import Dsn, Place, read_dsn
@@ -144,7 +144,18 @@ class Server:
         with Dialog(stream) as dialog:
             if self.wants_tls and not self.UPGRADES:
                 await self.secure(dialog, name)
-            return await self.speak(dialog, name)
+            try:
+                return await self.speak(dialog, name)
+            except MissError as miss:
+                raise MissError(self._explained(miss.outcome, dialog)) from None
+
+    def _explained(self, outcome: Outcome, dialog: Dialog) -> Outcome:
+        """Return an outcome with what it may mean: who takes TLS alone mostly hangs up on plain words."""
+        in_plain = self.SECURE and self.tls is None and not dialog.is_secure
+        if not in_plain or not dialog.is_unheard or outcome.reason not in (Reason.CLOSED, Reason.RESET):
+            return outcome
+        how = "it hung up without a word; one that takes TLS alone wants tls=yes"
+        return outcome._replace(detail=f"{outcome.detail} ({how})")
 
 
 async def over_places(

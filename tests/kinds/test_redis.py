@@ -310,7 +310,7 @@ def test_a_server_that_stops_is_gone(tmp_path: Path) -> None:
 
 
 def test_over_tls(tmp_path: Path) -> None:
-    """As `rediss` or with `ca`, with a client's certificate where one is wanted; in plain it is hung up on."""
+    """As `rediss` or with `ca`, with a client's certificate where one is wanted; a hang-up in plain is explained."""
     authority = certificates.authority(tmp_path)
     leaf, client = certificates.leaf(tmp_path, authority, "127.0.0.1"), certificates.leaf(tmp_path, authority, "client")
     port = free_port()
@@ -334,6 +334,11 @@ def test_over_tls(tmp_path: Path) -> None:
         assert told(in_url) == ("waiting", "tls_failed")
         assert told(f"{in_url}&ssl_check_hostname=false") == ("ready", "ready")
         assert told(f"redis://127.0.0.1:{port}") in (("waiting", "closed"), ("waiting", "reset"))
+        hint = " (it hung up without a word; one that takes TLS alone wants tls=yes)"
+        for declined in ({}, {"tls": "no"}):
+            in_plain = attempt(f"redis://127.0.0.1:{port}", **declined)
+            assert isinstance(in_plain, Outcome)
+            assert in_plain.detail == f"127.0.0.1:{port}{'' if declined else hint}"
 
 
 @pytest.mark.root
