@@ -122,6 +122,9 @@ class Database(Account):
     def clashes(cls, target: str, options: Options) -> list[tuple[str, str]]:
         """Return the options that do not go together."""
         wrong = super(Database, cls).clashes(target, options)
+        if options.get("sslmode") in (("disable",), ("disabled",)):
+            keys = [key for key in ("ca", "cert", "key", "server_name", "insecure") if key in options]
+            wrong += [(key, "means nothing without TLS: leave out sslmode=disable") for key in keys]
         if "tls" in options and "sslmode" in options:
             wrong.append(("tls", "and sslmode say the same: keep one"))
         if "expect" in options and "query" not in options:

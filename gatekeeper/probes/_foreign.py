@@ -22,6 +22,7 @@ _SAYS = (
     (r"wss?", "write tcp://HOST:PORT or tls://HOST:PORT: WebSockets are not spoken here"),
     (r"ldapi", "write ldap://localhost unix=/PATH"),
     (r"jdbc|r2dbcs?", "write the server it names: postgres://, mysql://, or tcp://HOST:PORT"),
+    (r"ecto", "write postgres:// or mysql://, whichever its adapter is for"),
     (r"mssql(\+.*)?|sqlserver|sqlsrv|oracle(\+.*)?|clickhouse(\+.*)?|neo4j|bolt|cassandra", "write tcp://HOST:PORT"),
 )
 

@@ -6,12 +6,13 @@ Knows no server. A kind is a dataclass on `HttpServer` that asks in its `look`. 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 from gatekeeper.model import Outcome, Reason, State, waiting
 from gatekeeper.probes._account import Account
 from gatekeeper.probes._dsn import Place
 from gatekeeper.probes._miss import MissError
+from gatekeeper.probes._options import BadOptionsError, Options
 from gatekeeper.probes._url import Url
 from gatekeeper.resolve import Peer
 from gatekeeper.values import raw
@@ -54,6 +55,15 @@ class HttpServer(Account):
     """A server that tells over HTTP how it is."""
 
     DRIVER: ClassVar[str] = "httpx"
+
+    @classmethod
+    def parse(cls, target: str, options: Options) -> Self:
+        """Make the probe of a target; raises `BadOptionsError`."""
+        probe: Self = Account.parse.__func__(cls, target, options)  # type: ignore[attr-defined]  # slots: no super() here
+        if probe.logs_in and not (probe.dsn.user and (probe.dsn.password or probe.password_file)):
+            how = f"write {probe.dsn.scheme}://USER@HOST:PORT, and password_file behind it"
+            raise BadOptionsError(("", f"logs in without a user or a password: {how}"))
+        return probe
 
     async def look(self, get: Get) -> Outcome:
         """Ask, and return what that found, or raise `MissError`."""

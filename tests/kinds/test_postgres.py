@@ -592,6 +592,7 @@ def test_tls_that_is_wanted_and_not_spoken_is_told(text: str) -> None:
         ("postgres://u:p@/app", {"unix": "/run/db.sock"}, "the driver wants one that ends in .s.PGSQL.PORT; login=no"),
         ("postgres://u:p@/app?host=@db", {}, "the driver wants one that ends in .s.PGSQL.PORT; login=no"),
         ("postgres://h", {"sslmode": "maybe"}, "is none of disable, allow, prefer, require, verify-ca, verify-full"),
+        ("postgres://h", {"sslmode": "disable", "ca": "/ca"}, "means nothing without TLS: leave out sslmode=disable"),
         ("postgres://h", {"sslmode": "require", "tls": "yes"}, "and sslmode say the same: keep one"),
         ("postgres://u:s3cret-pass/x@h", {}, "in user and password, write / ? # @ as %2F %3F %23 %40"),
     ],

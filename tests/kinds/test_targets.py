@@ -127,3 +127,25 @@ def test_a_redis_may_have_its_login_in_the_query() -> None:
     dsn = parse("redis://v:q@h?username=u&password=p", {"login": ("no",)}).dsn
     assert (dsn.user, dsn.password.value) == ("v", "q")
     assert parse("rediss://h?skip_verify=true", {}).trust.insecure
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "wrong"),
+    [
+        ("etcd://h", {"login": "yes"}, "login: means nothing here: health is told without a user"),
+        ("etcd://h", {"password_file": "/p"}, "password_file: means nothing here: health is told without a user"),
+        ("influxdb://h", {"login": "yes"}, "logs in without a user or a password: write influxdb://USER@HOST:PORT"),
+        (
+            "elasticsearch://h",
+            {"password_file": "/p"},
+            "write elasticsearch://USER@HOST:PORT, and password_file behind",
+        ),
+        ("elasticsearch://u@h", {"login": "yes"}, "logs in without a user or a password"),
+    ],
+)
+def test_a_login_that_cannot_be_is_refused(target: str, options: dict[str, str], wrong: str) -> None:
+    """It is not left out in silence, with a gate that opens for want of it."""
+    kind = target.partition(":")[0]
+    with pytest.raises(BadOptionsError) as refused:
+        load(kind).parse(target, {key: (value,) for key, value in options.items()})
+    assert wrong in "; ".join(f"{key}: {message}" for key, message in refused.value.wrong)
