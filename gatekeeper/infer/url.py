@@ -32,7 +32,7 @@ _OWN_TRUST = re.compile(
 )
 _HOST_IN_QUERY = re.compile(r"[?&]host=([^&#@]*)(?=[&#]|$)")
 _SOCKET_OF_MYSQL = re.compile(r"[?&](?:unix_socket|socket|socketPath)=([^&#@]*)(?=[&#]|$)")
-_PROPERTY = re.compile(r"[\w.\[\]-]+=")
+_PROPERTY = re.compile(r"\w[\w.\[\]-]*=")
 
 
 def of_url(scheme: str, rest: str, port: str = "") -> Named:

@@ -11,6 +11,7 @@ from gatekeeper.probes._target import split_port
 from gatekeeper.values import BadValueError, Secret
 
 _SEVERAL_USERS = "names several users: write one dependency for each, and in a password @ and , as %40 and %2C"
+_NO_PAIR = re.compile(r"(^|&)(?!\w[\w.-]*=)[^&]*@")  # which is the end of a password, not an @ in a value
 _YES = ("true", "yes", "on", "1", "require", "required")
 _NEXT_URL = re.compile(r"[,;\s]\s*[A-Za-z][A-Za-z0-9+._-]*://")
 # Nothing but a host or an address and digits: without an @, a user and a password stand where these should.
@@ -72,7 +73,7 @@ def _read(target: str, ports: Mapping[str, int], *, needs_host: bool) -> Dsn:
     user, at, hosts = _user_and_hosts(authority)
     path, _, query = tail.partition("#")[0].partition("?")
     # What was taken for host and port may be a part of the password.
-    if ("@" in tail and not at) or "@" in path + tail.partition("#")[2] or re.search("(^|&)[^=&]*@", query):
+    if ("@" in tail and not at) or "@" in path + tail.partition("#")[2] or _NO_PAIR.search(query):
         message = f"cannot be read: in user and password, write / ? # @ as %2F %3F %23 %40, as in {example}"
         raise BadValueError(message)
     places = tuple(_place(each, ports[scheme], example) for each in hosts.split(",")) if hosts or needs_host else ()

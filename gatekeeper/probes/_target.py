@@ -81,10 +81,11 @@ def port_number(text: str) -> int:
 
 def absolute_path(url: str, example: str) -> str:
     """Return the path of ``kind:///path``, its %-escapes replaced (RFC 8089, 2); ``?`` and ``#`` belong to the path."""
-    path = unescaped(rest_of(url))
-    if not path.startswith("/"):
+    rest = rest_of(url)
+    if not re.match("/|%2F", rest, re.IGNORECASE):  # a password may stand there
         message = f"needs an absolute path: write {example}"
         raise BadValueError(message)
+    path = unescaped(rest)
     if len(os.fsencode(path)) >= _LONGEST_PATH or any(
         len(os.fsencode(part)) > _LONGEST_NAME for part in path.split("/")
     ):

@@ -123,6 +123,7 @@ def test_an_unwanted_answer_is_not_quoted(path: str) -> None:
     [
         ("unix://app.sock", "needs an absolute path: write unix:///run/app.sock or unix://@name"),
         ("unix://", "needs an absolute path"),
+        ("unix://:s3%cret@/run/redis.sock", "needs an absolute path: write unix:///run/app.sock or unix://@name"),
         ("unix:///", "names no socket"),
         ("unix://@", "names no socket"),
         ("unix:///" + "x" * 107, "longer than the 107 bytes"),
