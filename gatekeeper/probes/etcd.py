@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 from gatekeeper.model import Outcome, Reason, ready, waiting
 from gatekeeper.probes._dsn import Dsn
 from gatekeeper.probes._httpserver import Get, HttpServer
-from gatekeeper.probes._options import Options
 from gatekeeper.probes._server import Server
 
 _OK = 200
@@ -23,16 +22,14 @@ class Etcd(HttpServer):
     EXAMPLE: ClassVar[str] = "config=etcd://etcd:2379"
     PORTS: ClassVar[Mapping[str, int]] = {"etcd": 2379}
 
+    # No options here: there is nobody to log in as.
+    password_file: str | None = None
+    login: bool | None = None
+
     @classmethod
     def of_dsn(cls, dsn: Dsn) -> Mapping[str, Any]:
         """Return the fields that a target gives: health is told without a user."""
         return Server.of_dsn.__func__(cls, dsn)  # type: ignore[attr-defined,no-any-return]  # slots: no super() here
-
-    @classmethod
-    def clashes(cls, target: str, options: Options) -> list[tuple[str, str]]:
-        """Return the options that do not go together."""
-        nobody = [(key, "means nothing here: health is told without a user") for key in ("password_file", "login")]
-        return Server.clashes(target, options) + [each for each in nobody if each[0] in options]
 
     async def look(self, get: Get) -> Outcome:
         """Ask for its health, which a read by quorum proves."""
