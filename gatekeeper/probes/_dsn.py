@@ -13,7 +13,7 @@ from gatekeeper.values import BadValueError, Secret
 _SEVERAL_USERS = "names several users: write one dependency for each, and in a password @ and , as %40 and %2C"
 _NO_PAIR = re.compile(r"(^|&)(?!\w[\w.-]*=)[^&]*@")  # which is the end of a password, not an @ in a value
 _YES = ("true", "yes", "on", "1", "require", "required")
-_NEXT_URL = re.compile(r"[,;\s]\s*[A-Za-z][A-Za-z0-9+._-]*://")
+_NEXT_URL = re.compile(r"([,;\s]\s*)?[A-Za-z][A-Za-z0-9+._-]*://")
 # Nothing but a host or an address and digits: without an @, a user and a password stand where these should.
 _SHOWABLE = re.compile(r"[^:=;]*(:[0-9]*)?|[0-9A-Fa-f:.\[\]]*")
 
@@ -67,9 +67,9 @@ def _read(target: str, ports: Mapping[str, int], *, needs_host: bool) -> Dsn:
     example = f"{scheme}://HOST:PORT"
     cut = re.search(r"[/?#]", rest)
     authority, tail = (rest[: cut.start()], rest[cut.start() :]) if cut else (rest, "")
-    if _NEXT_URL.search(rest.partition("?")[0]):
-        message = f"lists several URLs: write one, with {example},HOST:PORT for further servers"
-        raise BadValueError(message)
+    if again := _NEXT_URL.search(rest.partition("?")[0]):
+        several = f"lists several URLs: write one, with {example},HOST:PORT for further servers"
+        raise BadValueError(several if again[1] else f"has a second :// in it: write {example}")
     user, at, hosts = _user_and_hosts(authority)
     path, _, query = tail.partition("#")[0].partition("?")
     # What was taken for host and port may be a part of the password.

@@ -77,6 +77,12 @@ def test_urls_of_several_protocols_are_no_target(target: str) -> None:
         load(kind).parse(target, {})
 
 
+def test_a_second_protocol_in_a_target_is_told() -> None:
+    """As a listener's own name before a Kafka, of which nobody can tell whether it speaks TLS."""
+    with pytest.raises(BadOptionsError, match="has a second :// in it: write kafka://HOST:PORT"):
+        load("kafka").parse("kafka://EXTERNAL://a:9092", {})
+
+
 @pytest.mark.parametrize(
     "target",
     [
