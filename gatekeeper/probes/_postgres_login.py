@@ -35,11 +35,16 @@ _BOUNDS = f"""
 _CLOSED = (asyncpg.ConnectionDoesNotExistError, asyncpg.InterfaceError)
 
 
-async def log_in(database: Database, at: At, settings: Mapping[str, str], attrs: str | None) -> Outcome:
-    """Return what was found at an address by somebody who has logged in; may raise `MissError`."""
+async def log_in(
+    database: Database, at: At, settings: Mapping[str, str], attrs: str | None, alpn: str | None
+) -> Outcome:
+    """Return what was found at an address by somebody who has logged in; may raise `MissError`.
+
+    With ``alpn`` TLS begins at once, with that name of the protocol.
+    """
     where = at.unix or (f"[{at.host}]:{at.port}" if ":" in at.host else f"{at.host}:{at.port}")
     try:
-        session = await _session(database, at, where, settings, attrs)
+        session = await _session(database, at, where, settings, attrs, alpn)
         try:
             return await _look(database, session, where)
         finally:
@@ -50,11 +55,12 @@ async def log_in(database: Database, at: At, settings: Mapping[str, str], attrs:
 
 
 async def _session(
-    database: Database, at: At, where: str, settings: Mapping[str, str], attrs: str | None
+    database: Database, at: At, where: str, settings: Mapping[str, str], attrs: str | None, alpn: str | None
 ) -> "asyncpg.Connection[asyncpg.Record]":
     """Return a session, with TLS or without, as the mode has it; where both will do, the second is tried as well."""
     password = database.password()
-    context = None if database.mode == "disable" else driver_context(database.trust, database.server_name or at.name)
+    trust = database.trust._replace(alpn=(alpn,) if alpn else ())
+    context = None if database.mode == "disable" else driver_context(trust, database.server_name or at.name)
     ways = {"prefer": (context, None), "allow": (None, context)}.get(database.mode, (context,))
     for way in ways:
         try:
@@ -66,7 +72,7 @@ async def _session(
                     password=password.value if password else "",  # for None it looks in variables and files
                     database=database.dsn.path or database.dsn.user,
                     ssl=way or False,
-                    direct_tls=False,
+                    direct_tls=alpn is not None,
                     server_settings=dict(settings),
                     target_session_attrs=SessionAttribute(attrs or "any"),
                     statement_cache_size=0,  # a pooler may give each statement to another server

@@ -29,12 +29,13 @@ _SYSTEM = "system"  # in the place of a file: the system's certificates, and the
 _OF_POOLERS = ("08P01", "XX000")  # what poolers (XX000: Supabase's), and others that speak the protocol, say of much
 # What PgBouncer, CockroachDB and others say where they want TLS, for which they have no code of their own.
 _WANTS_TLS = re.compile(rb"\b(SSL|TLS|sslmode|insecure)\b", re.IGNORECASE)
+_ALPN = "postgresql"
 _SSL_REQUEST = pack(">II", 8, 80877103)
 _TERMINATE = b"X\0\0\0\4"
 _MOST, _MOST_MESSAGES = 30_000, 200  # bytes of a message as libpq allows it here, and how many come before a session
 # Read here, or left to libpq though they look like what is read here.
 _NO_OPTION: tuple[str, ...] = ("host", "hostaddr", "port", "user", "password", "dbname", "options")
-_NO_OPTION += ("sslcrl", "sslcrldir", "sslcertmode", "sslpassword")
+_NO_OPTION += ("sslnegotiation", "sslcrl", "sslcrldir", "sslcertmode", "sslpassword")
 # targetServerType, as Java's driver has it; what merely prefers one takes any.
 _SESSIONS_OF_JAVA = {"primary": "primary", "master": "primary", "secondary": "standby", "slave": "standby"}
 _HOST_IN_ESCAPES = re.compile(
@@ -77,6 +78,8 @@ class Postgres(Database):
     def parse(cls, target: str, options: Options) -> "Postgres":
         """Make the probe of a target; raises `BadOptionsError`."""
         probe = super(Postgres, cls).parse(target, options)
+        if probe.is_direct and not probe.wants_tls:
+            raise BadOptionsError(("", "has sslnegotiation=direct, which needs sslmode=require or stricter"))
         if probe.logs_in and probe.unix and not re.match(r"/.*\.s\.PGSQL\.", probe.unix):
             how = "the driver wants one that ends in .s.PGSQL.PORT; login=no looks whether it is up without"
             raise BadOptionsError(("unix", f"is no socket file that can be logged in over: {how}"))
@@ -137,13 +140,21 @@ class Postgres(Database):
         """Log in, and look at what was asked for."""
         from gatekeeper.probes._postgres_login import log_in  # noqa: PLC0415 - loads the driver
 
-        return await log_in(self, at, self._settings(), self.target_session_attrs)
+        return await log_in(self, at, self._settings(), self.target_session_attrs, _ALPN if self.is_direct else None)
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether TLS begins at once, without a word in plain, as PostgreSQL 17 and newer can (libpq, 34.1.2)."""
+        return said(self.dsn, "sslnegotiation") == "direct" and not self.unix
 
     def _settings(self) -> dict[str, str]:
         options = said(self.dsn, "options")
         return {"application_name": "gatekeeper"} | ({"options": options} if options else {})
 
     async def _upgrade(self, dialog: Dialog, name: str) -> None:
+        if self.is_direct:
+            await self.secure(dialog, name, _ALPN)
+            return
         await dialog.write(_SSL_REQUEST)
         answer = await dialog.exactly(1)
         if answer == b"N":

@@ -2,9 +2,13 @@
 
 import asyncio
 import os
+import select
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -621,6 +625,37 @@ def test_a_missing_driver_is_a_bad_declaration(monkeypatch: pytest.MonkeyPatch) 
 def test_what_a_session_must_be_in_javas_words(said: str, meant: str | None) -> None:
     """The parameter targetServerType of its driver."""
     assert probe(f"postgresql://u@a,b/app?targetServerType={said}").target_session_attrs == meant
+
+
+def test_tls_may_begin_at_once(cluster: Cluster, tmp_path: Path) -> None:
+    """As servers since version 17 take it, here a TLS proxy before one: the protocol is inside."""
+    authority = certificates.authority(tmp_path)
+    leaf = certificates.leaf(tmp_path, authority, "localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(leaf.cert, leaf.key)
+    context.set_alpn_protocols(["postgresql"])
+
+    with cluster.running() as server:
+
+        def inside(client: socket.socket, _over: threading.Event) -> None:
+            with (
+                context.wrap_socket(client.dup(), server_side=True) as tls,
+                socket.create_connection(("127.0.0.1", server.port)) as behind,
+            ):
+                assert tls.selected_alpn_protocol() == "postgresql"
+                ends = {tls: behind, behind: tls}
+                while True:
+                    for one in select.select([tls, behind], [], [])[0]:
+                        if not (data := one.recv(65536)):
+                            return
+                        ends[one].sendall(data)
+
+        with serving(inside) as port:
+            query = f"sslmode=verify-full&sslrootcert={authority.cert}&sslnegotiation=direct"
+            assert found(f"postgres://localhost:{port}/app?{query}") == UP
+            assert found(f"postgres://app:{PASSWORD}@localhost:{port}/app?{query}") == READY
+    with pytest.raises(BadOptionsError, match="sslnegotiation=direct, which needs sslmode=require or stricter"):
+        probe("postgres://h?sslnegotiation=direct")
 
 
 def test_no_host_is_lost_where_each_has_a_key() -> None:
