@@ -18,9 +18,10 @@ from gatekeeper.probes._dialog import Dialog
 from gatekeeper.probes._dsn import Dsn, Place, read_dsn
 from gatekeeper.probes._miss import MissError
 from gatekeeper.probes._options import BadOptionsError, Options, option
+from gatekeeper.probes._postgres_target import folder_of, places_of, with_socket_in_query
 from gatekeeper.probes._socketfile import socket_path
 from gatekeeper.probes._sqlstate import missing, not_yet
-from gatekeeper.probes._target import port_number, split_port
+from gatekeeper.probes._target import port_number
 from gatekeeper.resolve import Peer
 from gatekeeper.values import BadValueError, one_of
 
@@ -29,6 +30,8 @@ _SYSTEM = "system"  # in the place of a file: the system's certificates, and the
 _OF_POOLERS = ("08P01", "XX000")  # what poolers (XX000: Supabase's), and others that speak the protocol, say of much
 # What PgBouncer, CockroachDB and others say where they want TLS, for which they have no code of their own.
 _WANTS_TLS = re.compile(rb"\b(SSL|TLS|sslmode|insecure)\b", re.IGNORECASE)
+# targetServerType, as Java's driver has it; what merely prefers one takes any.
+_SESSIONS_OF_JAVA = {"primary": "primary", "master": "primary", "secondary": "standby", "slave": "standby"}
 _ALPN = "postgresql"
 _SSL_REQUEST = pack(">II", 8, 80877103)
 _TERMINATE = b"X\0\0\0\4"
@@ -36,11 +39,6 @@ _MOST, _MOST_MESSAGES = 30_000, 200  # bytes of a message as libpq allows it her
 # Read here, or left to libpq though they look like what is read here.
 _NO_OPTION: tuple[str, ...] = ("host", "hostaddr", "port", "user", "password", "dbname", "options")
 _NO_OPTION += ("sslnegotiation", "sslcrl", "sslcrldir", "sslcertmode", "sslpassword")
-# targetServerType, as Java's driver has it; what merely prefers one takes any.
-_SESSIONS_OF_JAVA = {"primary": "primary", "master": "primary", "secondary": "standby", "slave": "standby"}
-_HOST_IN_ESCAPES = re.compile(
-    r"(?P<before>[^:]*://(?:[^/?#]*@)?)(?P<host>(?:%2[Ff]|%40)[^/?#:,]*)(?P<rest>.*)", re.DOTALL
-)
 
 
 class _WantsTlsError(Exception):
@@ -88,9 +86,9 @@ class Postgres(Database):
     @classmethod
     def dsn_of(cls, target: str, *, needs_host: bool) -> Dsn:
         """Return the parts of a target, where libpq's query may say as much as the rest; raises `BadValueError`."""
-        dsn = with_account(read_dsn(_with_socket_in_query(target), cls.PORTS, needs_host=False))
-        dsn = dsn._replace(places=_places(dsn), path=said(dsn, "dbname") or dsn.path)
-        if needs_host and not dsn.places and not _folder(dsn):
+        dsn = with_account(read_dsn(with_socket_in_query(target), cls.PORTS, needs_host=False))
+        dsn = dsn._replace(places=places_of(dsn, cls.PORTS[dsn.scheme]), path=said(dsn, "dbname") or dsn.path)
+        if needs_host and not dsn.places and not folder_of(dsn):
             message = f"has no host: write {dsn.scheme}://HOST:PORT, or ?host=/FOLDER for that of a socket file"
             raise BadValueError(message)
         return dsn
@@ -103,7 +101,7 @@ class Postgres(Database):
             fields["target_session_attrs"] = session
         if fields.get("ca") == _SYSTEM:
             fields |= {"ca": None, "sslmode": "verify-full"}
-        if folder := _folder(dsn):
+        if folder := folder_of(dsn):
             port = port_number(said(dsn, "port") or str(cls.PORTS[dsn.scheme]))
             fields["unix"] = socket_path(f"{folder.rstrip('/')}/.s.PGSQL.{port}")
         return fields
@@ -189,48 +187,3 @@ class Postgres(Database):
         hint = "it may want a user and a database that it knows: " if code in _OF_POOLERS else ""
         unwanted = waiting(Reason.UNWANTED_ANSWER, f"{dialog.where} ({hint}SQLSTATE {code})")
         return not_yet(dialog.where, code) or missing(dialog.where, code) or unwanted
-
-
-def _with_socket_in_query(target: str) -> str:
-    """Return a target whose host is a folder (``%2Frun%2Fpostgresql``) with that in its query, where it may stand."""
-    found = _HOST_IN_ESCAPES.fullmatch(target)
-    if not found:
-        return target
-    port, tail = re.fullmatch(r"(?::([0-9]*))?(.*)", found["rest"], re.DOTALL).groups()  # type: ignore[union-attr]
-    path, _, query = tail.partition("?")
-    more = f"host={found['host']}" + (f"&port={port}" if port else "")
-    return f"{found['before']}{path}?{more}&{query}"
-
-
-def _hosts(dsn: Dsn) -> str:
-    """Return the hosts that the query says, where SQLAlchemy has each under a key of its own."""
-    return ",".join(value.value for key, value in dsn.query if key.lower() == "host" and value.value)
-
-
-def _folder(dsn: Dsn) -> str | None:
-    host = _hosts(dsn)
-    if "," in host and any(each.startswith(("/", "@")) for each in host.split(",")):
-        message = "names several hosts, one of them a folder: declare each, with | between them"
-        raise BadValueError(message)
-    return host if host.startswith(("/", "@")) else None
-
-
-def _places(dsn: Dsn) -> tuple[Place, ...]:
-    """Return the hosts of a target, the query's before the others, with the ports that the query says."""
-    hosts, port = _hosts(dsn) or said(dsn, "hostaddr"), said(dsn, "port")
-    if _folder(dsn):
-        return ()
-    places = dsn.places
-    if hosts:
-        # An address of IPv6 stands there without brackets.
-        names = [f"[{each}]" if each.count(":") > 1 and not each.startswith("[") else each for each in hosts.split(",")]
-        found = [split_port(each, f"{dsn.scheme}://HOST:PORT") for each in names]
-        places = tuple(Place(host, own or Postgres.PORTS[dsn.scheme]) for host, own in found)
-    if not port:
-        return places
-    ports = port.split(",")
-    if len(ports) not in (1, len(places)):
-        message = "has not as many ports as hosts in its query"
-        raise BadValueError(message)
-    ports = ports * len(places) if len(ports) == 1 else ports
-    return tuple(place._replace(port=port_number(each)) for place, each in zip(places, ports, strict=True))
