@@ -188,7 +188,10 @@ def _without_secrets(rest: str) -> str:
         cut = rest.rfind("@")
     shown = f"***@{rest[cut + 1 :]}" if cut >= 0 else rest
     # URLs behind the first, with users of their own: nats://u:p@a,nats://u:p@b; amqp://u:p@a//;amqp://u:p@b; http://a/http://u:p@b
-    shown = re.sub(r"([a-z][a-z0-9+._-]*://).*@", r"\1***@", shown, flags=re.DOTALL | re.IGNORECASE)
+    # The scheme is bounded, and what follows the last @ left out, so that the time grows with the length alone.
+    last = shown.rfind("@") + 1
+    hidden = re.sub(r"([a-z][a-z0-9+._-]{0,40}://).*@", r"\1***@", shown[:last], flags=re.DOTALL | re.IGNORECASE)
+    shown = hidden + shown[last:]
     return re.sub(r"([?#])[^#]*", r"\1***", shown)
 
 

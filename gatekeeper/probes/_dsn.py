@@ -13,7 +13,8 @@ from gatekeeper.values import BadValueError, Secret
 _SEVERAL_USERS = "names several users: write one dependency for each, and in a password @ and , as %40 and %2C"
 _NO_PAIR = re.compile(r"(^|&)(?!\w[\w.-]*=)[^&]*@")  # which is the end of a password, not an @ in a value
 _YES = ("true", "yes", "on", "1", "require", "required")
-_NEXT_URL = re.compile(r"([,;\s]\s*)?[A-Za-z][A-Za-z0-9+._-]*://")
+# Bounded, so that the time for a long text grows with its length alone.
+_NEXT_URL = re.compile(r"([,;\s]\s{0,40})?[A-Za-z][A-Za-z0-9+._-]{0,40}://")
 # Nothing but a host or an address and digits: without an @, a user and a password stand where these should.
 _SHOWABLE = re.compile(r"[^:=;]*(:[0-9]*)?|[0-9A-Fa-f:.\[\]]*")
 

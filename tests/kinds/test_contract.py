@@ -296,13 +296,15 @@ STRANGE = ["", "//", "///", "//[", "//[::1", "//%", "//%zz", "//a:b:c", "//\0", 
 @pytest.mark.parametrize("rest", [*STRANGE, "//" + "x" * 100_000, "//x:99999", "//user:secret@host:1", "'", "//x:1/?#"])
 @pytest.mark.parametrize("kind", CONTRACTED)
 def test_a_strange_target_gives_a_probe_or_says_what_is_wrong(kind: str, rest: str) -> None:
-    """No text makes a kind raise anything else than a bad declaration, on one printable line."""
+    """No text makes a kind raise anything else than a bad declaration, on one printable line, and none takes long."""
+    began = time.monotonic()
     try:
         load(kind).parse(f"{kind}:{rest}", {})
     except BadOptionsError as error:
         assert error.wrong  # noqa: PT017 - either way is right
         assert all(message.isprintable() and len(message) < 400 for _, message in error.wrong)  # noqa: PT017 - as above
         assert "secret" not in str(error)  # noqa: PT017 - as above
+    assert time.monotonic() - began < PROMPTLY
 
 
 @pytest.mark.parametrize("kind", CONTRACTED)
