@@ -24,7 +24,7 @@ from gatekeeper.values import BadValueError, flag, quoted
 _PATH = b"/grpc.health.v1.Health/Check"
 _LONGEST_NAME = 255  # bytes of a service's name
 _MOST = 4096  # bytes of an answer, whose message has two
-_UNIMPLEMENTED, _UNAUTHENTICATED = 12, 16
+_UNIMPLEMENTED = 12
 _BUSY = (429, 502, 503, 504)  # what a proxy says for UNAVAILABLE (doc/http-grpc-status-mapping.md)
 _UNKNOWN, _SERVING, _NOT_SERVING, _SERVICE_UNKNOWN = 0, 1, 2, 3  # ServingStatus
 
@@ -104,8 +104,10 @@ class HealthServer(Server):
                 return _health(where, body)
             case 5:  # NOT_FOUND; grpcio sends an empty message with it, which read alone would be a status
                 return waiting(Reason.NOT_FOUND, f"{where} (it knows no such service)", gone=True)
-            case 7 | 16:  # PERMISSION_DENIED, UNAUTHENTICATED
-                if code == _UNAUTHENTICATED and not (self.auth_file or self.cert or self.service):
+            case 7:  # PERMISSION_DENIED, which may be granted yet: a mesh says so before its policy is there
+                return waiting(Reason.FORBIDDEN, f"{where} ({told})")
+            case 16:  # UNAUTHENTICATED
+                if not (self.auth_file or self.cert or self.service):
                     return ready(where, reason=Reason.READY_AUTH_REQUIRED)
                 return _forbidden(f"{where} ({told})", rotated=bool(self.auth_file))
             case 8 | 14:  # RESOURCE_EXHAUSTED, UNAVAILABLE

@@ -58,4 +58,4 @@ class Elasticsearch(HttpServer):
         if said.status == _UNAUTHORIZED:
             # As long as the index with the users is not there, the right password is refused as well.
             return waiting(Reason.FORBIDDEN, f"{said.where} (user or password is refused)")
-        return failed(Reason.FORBIDDEN, f"{said.where} (the user may not ask for its health)")
+        return waiting(Reason.FORBIDDEN, f"{said.where} (the user may not ask for its health)")

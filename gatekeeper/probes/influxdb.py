@@ -30,6 +30,8 @@ class Influxdb(HttpServer):
     async def look(self, get: Get) -> Outcome:
         """Ask for its health, or whether it is there, and then for a user's sake a query."""
         said = await get("/health")
+        if said.status == _NOT_FOUND and _is_influxdb(said) and self.logs_in:
+            return await _known(get)  # a ping would be another line in its log
         if said.status == _NOT_FOUND or (said.status in _GOOD and not _is_influxdb(said)):
             said = await get("/ping")
         if said.status in LOCKED and not self.logs_in:

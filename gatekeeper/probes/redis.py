@@ -179,7 +179,8 @@ def _outcome(code: str, where: str) -> Outcome:
     if code == "DENIED":
         why = "it is in protected mode: without a password it takes local clients only"
         return failed(Reason.FORBIDDEN, f"{where} ({why})")
-    if code in _LOCKED:
-        why = "it wants a password" if code == "NOAUTH" else "the user may not do this"
-        return failed(Reason.FORBIDDEN, f"{where} ({why})")
+    if code == "NOAUTH":
+        return failed(Reason.FORBIDDEN, f"{where} (it wants a password)")
+    if code == "NOPERM":  # which may be granted yet
+        return waiting(Reason.FORBIDDEN, f"{where} (the user may not do this)")
     return waiting(Reason.UNWANTED_ANSWER, f"{where} ({_UNWANTED.get(code, 'it answers with an error')})")

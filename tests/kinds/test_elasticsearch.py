@@ -89,7 +89,7 @@ def test_the_user_goes_with_the_question_and_into_no_word() -> None:
     assert b"Authorization: Basic ZWxhc3RpYzpwdy05YzFl\r\n" in heard[0]
     assert b"Authorization" not in heard[1]
     with hearing(MAY_NOT) as (port, _):
-        assert told(f"elasticsearch://elastic:pw-9c1e@127.0.0.1:{port}") == ("failed", "forbidden")
+        assert told(f"elasticsearch://elastic:pw-9c1e@127.0.0.1:{port}") == ("waiting", "forbidden")
     with hearing(health("green")) as (port, _):
         assert told(f"elasticsearch://elastic:pw-9c1e@127.0.0.1:{port}") == ("ready", "ready")
 

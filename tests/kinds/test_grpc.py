@@ -184,7 +184,7 @@ def test_a_server_that_wants_credentials_is_up(tmp_path: Path) -> None:
     with Server(Refusing(grpc.StatusCode.PERMISSION_DENIED)).at("127.0.0.1:0") as port:
         found = attempt(f"grpc://127.0.0.1:{port}")
         assert (*told(found), found.detail) == (
-            State.FAILED,
+            State.WAITING,
             Reason.FORBIDDEN,
             f"127.0.0.1:{port} (gRPC status 7)",
         )

@@ -73,6 +73,11 @@ def test_a_login_is_tried_with_a_query(tmp_path: Path) -> None:
         assert told(f"influxdb://root:pw-9c1e@{at}") == ("ready", "ready")
         assert told(f"influxdb://app:pw-9c1e@{at}/metrics") == ("ready", "ready")
         assert told(f"influxdb://app:wrong@{at}", login="no") == ("ready", "ready")
+        before = len((tmp_path / "log").read_text())
+        assert told(f"influxdb://app:pw-9c1e@{at}") == ("ready", "ready")
+        until(lambda: "gatekeeper" in (tmp_path / "log").read_text()[before:], "the log")
+        noted = [line for line in (tmp_path / "log").read_text()[before:].splitlines() if "gatekeeper" in line]
+        assert [line.split('"')[1] for line in noted] == ["GET /query?q=SHOW+DATABASES HTTP/1.1"]
         found = attempt(f"influxdb://app:pw-9c1e2@{at}")
         refused = f"{at} (user or password is refused)"
         assert found == Outcome(State.FAILED, Reason.FORBIDDEN, refused, certain=True)

@@ -171,7 +171,7 @@ def test_a_login_is_made_with_what_is_given(locked: Server, tmp_path: Path) -> N
     assert isinstance(refused, Outcome)
     assert (refused.state, refused.reason, refused.certain) == (State.FAILED, Reason.FORBIDDEN, True)
     assert told(f"redis://nobody:{QUOTED}@127.0.0.1:{locked.port}") == ("failed", "forbidden")
-    assert told(f"redis://mute:{QUOTED}@127.0.0.1:{locked.port}") == ("failed", "forbidden")
+    assert told(f"redis://mute:{QUOTED}@127.0.0.1:{locked.port}") == ("waiting", "forbidden")
     assert told(locked.url, key="app:1") == ("failed", "forbidden")
     (tmp_path / "password").write_text(PASSWORD + "\n")
     assert told(f"redis://app@127.0.0.1:{locked.port}", password_file=str(tmp_path / "password")) == ("ready", "ready")
@@ -208,7 +208,7 @@ def test_a_key_is_looked_for_with_a_login_and_without(locked: Server, plain: Ser
     locked.say("SET", "app:ready", "yes")
     app = f"redis://app:{QUOTED}@127.0.0.1:{locked.port}"
     assert told(app, key="app:ready", value="yes") == ("ready", "ready")
-    assert told(app, key="other") == ("failed", "forbidden")
+    assert told(app, key="other") == ("waiting", "forbidden")
 
 
 def test_the_server_sees_who_asks(locked: Server) -> None:
