@@ -128,7 +128,7 @@ def test_what_the_program_says_is_what_is_answered(tmp_path: Path) -> None:
         it.say("RELOADING=1")
         it.until("/readyz", 200, "reloading: warming up\n")
         it.say("STOPPING=1")
-        assert it.until("/readyz", 503) == "stopping: warming up\n"
+        it.until("/readyz", 503, "stopping: warming up\n")
         assert it.asked("/startupz") == (200, "started\n")
         assert it.asked("/livez")[0] == 200
         it.say("READY=1")  # what is dying does not become ready again
@@ -154,7 +154,7 @@ def test_metrics_are_in_prometheus_words(tmp_path: Path) -> None:
     """Each dependency, the gate and the phase have their samples, and every line is one of the format."""
     name = 'odd"name'
     with tended(tmp_path, f"db=file://{tmp_path}", f"file://{tmp_path}/a%22b optional timeout=10ms") as it:
-        it.until("/readyz", 503)
+        it.until("/readyz", 503, "starting\n")  # and no longer waiting
         text = it.asked("/metrics")[1]
     assert 'gatekeeper_dependency_state{name="db",kind="file",state="ready"} 1\n' in text
     assert 'gatekeeper_phase{phase="starting"}' in text
