@@ -37,9 +37,9 @@ def database() -> Iterator[socket.socket]:
 
 
 def environment(place: Path) -> dict[str, str]:
-    """Return an environment in which the shop and gatekeeper are found."""
-    path = f"{place}/bin:{os.environ['PATH']}"
-    return {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"} | {"PATH": path}
+    """Return an environment in which the shop and gatekeeper are found, and what is left behind stays in the place."""
+    ours = {"PATH": f"{place}/bin:{os.environ['PATH']}", "TMPDIR": str(place)}
+    return {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"} | ours
 
 
 def moved(text: str, database: socket.socket) -> str:
