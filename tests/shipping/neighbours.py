@@ -7,11 +7,12 @@ with stdin.
 """
 
 import json
+import socketserver
 import sys
 import threading
 import time
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Any, Self
@@ -19,6 +20,7 @@ from typing import Any, Self
 from kinds.nameserver import Nameserver
 from kube.apiserver import ApiServer, Rule
 
+from .database import ASKED, PORT
 from .podman import Podman
 
 HERE = "127.0.0.1"  # where a resolver asks that no file tells of a nameserver, and where everything listens
@@ -55,7 +57,7 @@ class Neighbours:
         self("resolve", *names)
 
     def listen(self, port: int) -> float:
-        """Let a port be listened at, by what speaks HTTP; return when it was not yet."""
+        """Let a port be listened at, by a database or by what speaks HTTP, as it is; return when it was not yet."""
         return float(self("listen", port))
 
     def ask(self, port: int, path: str) -> int:
@@ -88,12 +90,29 @@ class _Answers(BaseHTTPRequestHandler):
         pass
 
 
+class _Database(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.recv(1024)
+        self.request.sendall(ASKED)
+
+
+_SPOKEN: dict[int, type[socketserver.BaseRequestHandler]] = {PORT: _Database}
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        pass  # whoever came has hung up
+
+
 class _Served:
     """What is there so far."""
 
     def __init__(self, folder: Path, names: Nameserver) -> None:
         self._folder, self._names = folder, names
-        self._listeners: list[ThreadingHTTPServer] = []
+        self._listeners: list[_Server] = []
         self._cluster: ApiServer | None = None
 
     def resolve(self, *names: str) -> None:
@@ -101,7 +120,7 @@ class _Served:
 
     def listen(self, port: int) -> float:
         not_yet = time.time()
-        listener = ThreadingHTTPServer((HERE, port), _Answers)
+        listener = _Server((HERE, port), _SPOKEN.get(port, _Answers))
         threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True).start()
         self._listeners.append(listener)
         return not_yet

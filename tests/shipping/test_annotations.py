@@ -40,7 +40,7 @@ def test_the_annotations_of_the_example_are_understood(template: Any, tmp_path: 
     command = [sys.executable, "-m", "gatekeeper", "plan", "--output=json", f"--pod-info={folder}"]
     told = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     assert [(each["name"], each["target"]) for each in told["dependencies"]] == [
-        ("db", "tcp://postgres.shops:5432"),
+        ("db", "postgres://postgres.shops"),
         ("prices", "http://shop-prices:8080/healthz"),
     ]
     assert told["gate"]["timeout"] == {"value": "5m", "origin": "dev.gatekeeper/timeout"}
@@ -67,7 +67,7 @@ def test_the_manifests_of_the_page_are_understood(root: Path, tmp_path: Path) ->
     command = [sys.executable, "-m", "gatekeeper", "plan", "--output=json", f"--pod-info={tmp_path}", *words]
     told = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     targets = {each["name"]: each["target"] for each in told["dependencies"]}
-    assert targets == {"db": "tcp://postgres.shops.svc:5432", "zone": "file:///zones/any"}
+    assert targets == {"db": "postgres://postgres.shops.svc", "zone": "file:///zones/any"}
 
 
 @pytest.mark.root
@@ -83,7 +83,7 @@ def test_the_image_reads_the_folder_where_it_is_mounted(
     arguments = template["spec"]["initContainers"][0]["args"]
     run = ("run", "--rm", "--network=none", mount, image)
     told = json.loads(podman(*run, "plan", "--output=json", *arguments[1:]).stdout)
-    assert told["dependencies"][0]["target"] == "tcp://postgres.shops:5432"
+    assert told["dependencies"][0]["target"] == "postgres://postgres.shops"
     done = podman(*run, *arguments, check=False)
     assert done.returncode == 124, done.stderr
     assert "300ms (dev.gatekeeper/timeout)" in done.stderr

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,13 +16,11 @@ from .conftest import LAST_BASE
 from .podman import Podman, until
 
 DATABASE = "docker.io/library/postgres:17"
-# Refuses until it is told to listen, as a database does while it recovers.
 _DATABASE = """
 FROM {image}
+COPY --chmod=644 database.py /
 USER 65532:65532
-ENTRYPOINT ["python3", "-u", "-c", "import signal, socket, time; \\
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]); print('there'); signal.sigwait([signal.SIGUSR1]); \\
-    s = socket.create_server(('', 5432)); print(time.time()); signal.pause()"]
+ENTRYPOINT ["python3", "/database.py"]
 """
 
 
@@ -34,6 +33,7 @@ def load(root: Path, name: str) -> Any:
 def compose(podman: Podman, root: Path, tmp_path: Path) -> Iterator[list[str | Path]]:
     """Return the beginning of a docker-compose command line that speaks to podman, with the images at hand."""
     (tmp_path / "Dockerfile").write_text(_DATABASE.format(image=LAST_BASE))
+    shutil.copy(Path(__file__).with_name("database.py"), tmp_path)
     podman("build", "--pull=never", "--tag", DATABASE, tmp_path)
     address = f"unix://{tmp_path / 'engine'}"
     engine = podman.start("system", "service", "--time=0", address)
@@ -87,5 +87,5 @@ def test_the_command_of_the_gate_is_good(root: Path, name: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     (dependency,) = json.loads(done.stdout)["dependencies"]
-    assert dependency["target"] == "tcp://db:5432"
+    assert dependency["target"] == "postgres://db"
     assert "db" in services

@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-LISTEN = "import socket, signal; s = socket.create_server(('', 5432)); signal.pause()"
+DATABASE = Path(__file__).with_name("database.py").read_text()
 ASK = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8000/').read().decode())"
 
 
@@ -32,7 +32,7 @@ def test_the_application_takes_the_place_of_the_gate(podman: Podman, app: str) -
     podman("run", "--detach", "--network=town", "--name=app", "--cap-drop=ALL", "--read-only", app)
     until(lambda: "unresolved" in podman.logs("app"), "the gate waits")
     assert "shop: process" not in podman.logs("app")
-    podman("run", "--detach", "--network=town", "--name=postgres", "--entrypoint=python3", app, "-c", LISTEN)
+    podman("run", "--detach", "--network=town", "--name=postgres", "--entrypoint=python3", app, "-c", DATABASE, "now")
     until(lambda: "shop: process 1 listens" in podman.logs("app"), "the application is process 1")
     assert podman("exec", "app", "python3", "-c", ASK).stdout.strip() == "open for business"
     podman("kill", "--signal=TERM", "app")

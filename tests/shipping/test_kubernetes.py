@@ -15,8 +15,9 @@ from .conftest import LAST_BASE
 from .kubelet import as_pod
 from .podman import Podman, until
 
-# Has a name at once, and listens when it is told to.
-SERVER = """
+DATABASE = Path(__file__).with_name("database.py").read_text()
+# Has a name at once, and listens when it is told to, as the database does.
+PRICES = """
 import signal, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -31,7 +32,7 @@ class Server(BaseHTTPRequestHandler):
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 print("there", flush=True)
 signal.sigwait([signal.SIGUSR1])
-server = ThreadingHTTPServer(("", {port}), Server)
+server = ThreadingHTTPServer(("", 8080), Server)
 print(time.time(), flush=True)
 server.serve_forever()
 """
@@ -147,9 +148,8 @@ def test_the_sidecar_is_restricted_and_shares_its_folder(root: Path) -> None:
     assert told["gate"]["status"]["value"].startswith(":8079,")
 
 
-def serve(podman: Podman, name: str, port: int) -> None:
+def serve(podman: Podman, name: str, program: str) -> None:
     """Start a container that has a name in the network, and refuses so far."""
-    program = SERVER.format(port=port)
     podman("run", "--detach", "--network=cluster", f"--name={name}", "--entrypoint=python3", LAST_BASE, "-c", program)
     until(lambda: "there" in podman.logs(name), f"{name} runs")
 
@@ -174,8 +174,8 @@ def test_main_starts_after_its_dependencies_found_by_name(podman: Podman, deploy
     podman("network", "create", "cluster")
     kube = podman.start("play", "kube", "--network=cluster", manifest)
     until(lambda: reasons(podman) == {"db": "unresolved", "prices": "unresolved"}, "the gate waits for the names")
-    serve(podman, "postgres", 5432)
-    serve(podman, "prices", 8080)
+    serve(podman, "postgres", DATABASE)
+    serve(podman, "prices", PRICES)
     until(lambda: reasons(podman) == {"db": "refused", "prices": "refused"}, "the gate waits for the ports")
     podman("kill", "--signal=USR1", "postgres")
     until(lambda: "dependency.ready" in podman.logs("shop-gatekeeper"), "the first is ready")

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from .conftest import GATEKEEPER, ROOT
+from .database import PORT
 from .kubelet import Made, as_pod, fill_pod_info, give_account, made_by_examples, mount, set_beside
 from .neighbours import Neighbours
 from .playing import Played, planned
@@ -68,9 +69,10 @@ def bring(neighbours: Neighbours, target: str) -> float:
     if target == "k8s://job/migrate":
         return neighbours.put(job("Complete"))
     url = urlsplit(target)
-    assert url.scheme in ("tcp", "http"), f"nothing here stands in for {target}"
-    assert url.port
-    return neighbours.listen(url.port)
+    assert url.scheme in ("postgres", "http"), f"nothing here stands in for {target}"
+    port = url.port or PORT
+    assert (url.scheme == "postgres") == (port == PORT)
+    return neighbours.listen(port)
 
 
 def shorten(pod: Any) -> None:

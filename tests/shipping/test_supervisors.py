@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from .database import answer
 from .podman import until
 
 LIMIT = 60
@@ -63,7 +64,7 @@ def test_an_s6_service_is_ready_when_the_gate_opens(root: Path, place: Path, dat
         wait = ["s6-svwait", "-t", "100", "-U", service]
         assert subprocess.run(wait, check=False, capture_output=True).returncode != 0
         assert not (service / "started").exists()
-        database.listen()
+        answer(database)
         assert subprocess.run(["s6-svwait", "-t", f"{LIMIT}000", "-U", service], check=False).returncode == 0
         until((service / "started").exists, "the shop runs")
         status = subprocess.run(["s6-svstat", service], stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -93,7 +94,7 @@ def test_supervisord_s_program_is_the_shop(root: Path, place: Path, database: so
                 ["supervisorctl", "-c", config, "pid", "shop"], stdout=subprocess.PIPE, text=True, check=True
             )
             assert not (place / "started").exists()
-            database.listen()
+            answer(database)
             until(lambda: (place / "started").exists() and (place / "started").read_text(), "the shop runs")
             assert (place / "started").read_text() == told.stdout.strip()
         finally:

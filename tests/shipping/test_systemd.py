@@ -58,8 +58,9 @@ while True:
 SERVER = """\
 [Service]
 Type=simple
-ExecStart=/usr/bin/python3 -m http.server --bind 127.0.0.1 --directory /srv/www {port}
+ExecStart=/usr/bin/python3 {program}
 """
+PRICES = "-m http.server --bind 127.0.0.1 --directory /srv/www 8080"
 DEPENDENT = """\
 [Unit]
 Requires={unit}
@@ -89,6 +90,7 @@ def machine(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ma
     machine.add("/usr/local/bin/speaking-shop", SPEAKING_SHOP, 0o755)
     machine.add("/usr/local/bin/tended-shop", TENDED_SHOP, 0o755)
     machine.add("/srv/www/healthz", "")
+    machine.add("/srv/database.py", Path(__file__).with_name("database.py").read_text())
     machine.add("/etc/systemd/system/shop.socket", (root / "examples/systemd/shop.socket").read_text())
     tended = (root / "examples/systemd/shop-tended.service").read_text()
     tended = tended.replace("/usr/local/bin/shop", "/usr/local/bin/tended-shop")
@@ -108,8 +110,8 @@ def machine(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ma
         machine.add(f"/etc/systemd/system/{name}.service", text)
         machine.add(f"/etc/systemd/system/{name}.service.d/limits.conf", limits)
         machine.add(f"/etc/systemd/system/after-{name}.service", DEPENDENT.format(unit=f"{name}.service"))
-    machine.add("/etc/systemd/system/db.service", SERVER.format(port=5432))
-    machine.add("/etc/systemd/system/prices.service", SERVER.format(port=8080))
+    machine.add("/etc/systemd/system/db.service", SERVER.format(program="/srv/database.py now"))
+    machine.add("/etc/systemd/system/prices.service", SERVER.format(program=PRICES))
     with machine:
         yield machine
 
