@@ -14,6 +14,7 @@ from gatekeeper.infer.hosts import host_of, port_beside
 from gatekeeper.infer.passed_over import is_noise, why_not
 from gatekeeper.infer.places import Named, NothingNamedError, only_reached
 from gatekeeper.infer.told import found_services
+from gatekeeper.infer.url import SCHEME
 from gatekeeper.infer.value import read_value
 from gatekeeper.model import Inference, Inferred, LeftOut
 from gatekeeper.options import spelled
@@ -22,8 +23,15 @@ from gatekeeper.probes._variables import read_name
 from gatekeeper.values import safe_target
 
 _ONE = ("URL", "URI", "DSN", "ADDR", "ADDRESS", "ENDPOINT", "BROKER", "SERVER")
-_SEVERAL = ("URLS", "URIS", "ADDRS", "ADDRESSES", "ENDPOINTS", "BROKERS", "BROKER_LIST", "SERVERS", "NODES", "HOSTS")
+_SEVERAL = (
+    *("URLS", "URIS", "ADDRS", "ADDRESSES", "ENDPOINTS", "BROKERS", "BROKER_LIST", "SERVERS", "NODES", "HOSTS"),
+    *("BOOTSTRAPSERVERS", "SEEDS"),  # Spring's bootstrap-servers, and the databases of Temporal
+)
 _VALUE = re.compile(rf"(?P<stem>.+)[_.-]({'|'.join((*_ONE, *_SEVERAL))})", re.IGNORECASE)
+# What is a URL here may be any other word elsewhere: Airflow's and Celery's, and Go's DB_SOURCE.
+_MAY_BE_URL = re.compile(r"(?P<stem>.+)[_.-](CONN|CONNECTION_STRING|RESULT_BACKEND|SOURCE)", re.IGNORECASE)
+# What is a host here has its port in a variable beside it, as Rails has SMTP_ADDRESS.
+_MAY_BE_HOST = re.compile(r"(?P<stem>.+)(?P<between>[_.-])(?P<host>ADDR|ADDRESS|SERVER|SEEDS)", re.IGNORECASE)
 _PORT = re.compile(r"(?P<stem>.+)(?P<between>[_.-])PORT", re.IGNORECASE)
 _API_SERVER = "KUBERNETES_"
 _COMMON = re.compile(r"https?|wss?|grpcs?|ssh|mail|pg|plaintext")  # words that name no protocol: too common
@@ -110,7 +118,12 @@ def _chosen(
 
 
 def _looks_like_one(name: str, value: str) -> bool:
-    return bool(_VALUE.fullmatch(name) or host_of(name) or read_name(name) or services.literals(value))
+    return bool(_stem(name, value) or host_of(name) or read_name(name) or services.literals(value))
+
+
+def _stem(name: str, value: str) -> re.Match[str] | None:
+    """Return the parts of a name whose value is a server, as it is written."""
+    return _VALUE.fullmatch(name) or (_MAY_BE_URL.fullmatch(name) if SCHEME.match(value.strip()) else None)
 
 
 def _values(
@@ -124,24 +137,21 @@ def _values(
     """Yield what values name: URLs and lists first, then hosts with a port beside them."""
     hosts = {name: match for name in chosen if (match := host_of(name)) and not _VALUE.fullmatch(name)}
     known = {**chosen, **environ}
+    ports = {name: beside for name in chosen if (beside := _port_for(name, chosen[name], environ))}
     for name in (*(each for each in chosen if each not in hosts), *hosts):
         value = chosen[name]
         if services.literals(value) or services.belongs(name, value, known) or (not value and name in needs):
             continue
-        port = ""
-        variables: tuple[str, ...] = (name,)
-        match = hosts.get(name) or _VALUE.fullmatch(name)
+        match = hosts.get(name) or _stem(name, value)
         stem = match["stem"] if match else name
-        if name in hosts:
-            beside = port_beside(hosts[name])
-            said = environ.get(beside, "").strip()
-            link = re.fullmatch(r"\w+://.*:([0-9]+)", said)
-            port = link[1] if link else "" if services.literals(said) else said
-            variables = (name, beside) if said and not link else (name,)
-        elif name not in strict and (of_port := _PORT.fullmatch(name)):
-            if not any(f"{of_port['stem']}{of_port['between']}{host}" in chosen for host in ("HOST", "host")):
+        if name not in hosts and name not in strict and (of_port := _PORT.fullmatch(name)):
+            spelt = (f"{of_port['stem']}{of_port['between']}{host}" for host in ("HOST", "host"))
+            if name not in ports.values() and not any(each in chosen for each in spelt):
                 left_out.append(LeftOut(name, "is a port without a host"))
             continue
+        beside = port_beside(hosts[name]) if name in hosts else ports.get(name, "")
+        port, is_link = _port_said(environ.get(beside, "").strip())
+        variables = (name, beside) if environ.get(beside, "").strip() and not is_link else (name,)
         try:
             if port and not port.isdigit():
                 message = f"has no host to go with: {variables[-1]} is no port"
@@ -158,6 +168,21 @@ def _values(
         if _kafka_over_tls(environ):
             named = only_reached(named, "tcp, because kafka over TLS is spoken there", "kafka")
         yield _of_value(stem, name, variables, named)
+
+
+def _port_said(said: str) -> tuple[str, bool]:
+    """Return the port that a variable says for a host beside it, and whether it is the URL of a link."""
+    link = re.fullmatch(r"\w+://.*:([0-9]+)", said)
+    return link[1] if link else "" if services.literals(said) else said, bool(link)
+
+
+def _port_for(name: str, value: str, environ: Mapping[str, str]) -> str:
+    """Return the variable with the port of a host that has none and whose name tells its protocol, or nothing."""
+    found = _MAY_BE_HOST.fullmatch(name)
+    if not found or not _hint(found["stem"]) or re.search("[:,/=]", value) or not value.strip():
+        return ""
+    beside = port_beside(found)
+    return beside if environ.get(beside, "").strip().isdecimal() else ""
 
 
 def _kafka_over_tls(environ: Mapping[str, str]) -> bool:

@@ -14,9 +14,13 @@ _NOISE = re.compile(rf"{PREFIX}.*|.*PROXY|SSH_.*|HOSTNAME|(OLD)?PWD|PATH|.*_PATH
 _OWN = re.compile(
     r"(APP|APPLICATION|BASE|ROOT|SITE|HOME|HOMEPAGE|SELF|NEXTAUTH|ASSET|VIRTUAL|FLASK_RUN|UVICORN|GUNICORN)_(URL|URI|HOST)"
     r"|(.*_)?(PUBLIC|EXTERNAL|ADVERTISED?|CALLBACK|REDIRECT|LOGOUT|LISTEN|BIND)_(URL|URI|ADDR|ADDRESS|HOST|ENDPOINT)S?"
+    r"|(.*_)?(ROOT|HOSTNAME)_URL|(FRONTEND|CLIENT|AIRFLOW__(WEBSERVER|API)__BASE)_URL"
     r"|(.*_)?(ALLOWED|TRUSTED)_HOSTS",
     re.IGNORECASE,
 )
+# What bundlers put into the pages that they make.
+_BROWSER = re.compile(r"(NEXT_PUBLIC|NUXT_PUBLIC|EXPO_PUBLIC|VITE|REACT_APP|VUE_APP|GATSBY)_.*", re.IGNORECASE)
+_DATAGRAMS = re.compile(r"(.*_)?((DOGSTATSD|STATSD)_(URL|HOST|ADDR|ADDRESS|SERVER)|JAEGER_AGENT_HOST)", re.IGNORECASE)
 _PACKAGES = re.compile(r"(PIP|UV|NPM_CONFIG|YARN|POETRY|CONDA|CARGO|BUNDLE|GEM)_.*", re.IGNORECASE)
 _FILE = re.compile(
     r"https?://(?P<host>[^/?#@:]+)(:[0-9]+)?/[^?#]*"
@@ -36,6 +40,10 @@ def why_not(name: str, value: str) -> str:
     plain = re.sub("[.-]", "_", name)
     if _OWN.fullmatch(plain):
         return f"tells by its name where the program itself is to be found: {_way_in(name)}"
+    if _BROWSER.fullmatch(plain):
+        return f"is for a browser: {_way_in(name)}"
+    if _DATAGRAMS.fullmatch(plain) and "tcp://" not in value:
+        return f"is for datagrams by its name, which no connection can be made for: {_way_in(name)}"
     if _PACKAGES.fullmatch(plain):
         return f"is a setting of a package manager: {_way_in(name)}"
     found = _FILE.fullmatch(value.strip())

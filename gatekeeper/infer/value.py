@@ -57,6 +57,8 @@ def _connection(text: str, hint: str) -> Named | None:
 
 def _url(text: str, port: str) -> Named | None:
     """Return what one URL or several name, None for any other text."""
+    if text.startswith("unix:/") and not text.startswith("unix://"):  # as gRPC writes it
+        return socket_file(text.removeprefix("unix:"))
     if SCHEME.match(text):
         return _urls(re.split(r"[,;\s]+(?=[A-Za-z][A-Za-z0-9+._-]*://)", text), port)
     if re.match(r"(jdbc:)?[a-z0-9+]+:", text) and NO_NETWORK.fullmatch(_scheme_alone(text)):

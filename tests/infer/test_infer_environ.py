@@ -109,6 +109,20 @@ def problems_of(environ: Mapping[str, str], *patterns: str, needs: Sequence[str]
             {"db-host": "tcp://a:1", "db": "tcp://b:2", "db-host-2": "tcp://c:3"},
         ),
         ({"DB_URL": "redis://a:1", "DB_HOST": "b", "DB_PORT": "2"}, {"db": "redis://a:1", "db-host": "tcp://b:2"}),
+        ({"SMTP_ADDRESS": "relay", "SMTP_PORT": "587"}, {"smtp": "smtp://relay:587"}),
+        ({"REDIS_SERVER": "a:7", "REDIS_PORT": "8"}, {"redis": "redis://a:7"}),
+        (
+            {"POSTGRES_SEEDS": "pg", "CASSANDRA_SEEDS": "c"},
+            {"postgres": f"{PG}://pg:5432", "cassandra": "tcp://c:9042"},
+        ),
+        ({"SPRING_KAFKA_BOOTSTRAPSERVERS": "k:29092"}, {"spring-kafka": "kafka://k:29092"}),
+        (
+            {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql+psycopg2://u:p@pg/x", "OTHER_CONN": "keepalive:3"},
+            {"airflow-database-sql-alchemy": f"{PG}://pg:5432"},
+        ),
+        ({"CELERY_RESULT_BACKEND": "db+postgresql://u:p@pg/x"}, {"celery": f"{PG}://pg:5432"}),
+        ({"DB_SOURCE": "postgresql://u:p@pg/x", "DATA_SOURCE": "a:1"}, {"db": f"{PG}://pg:5432"}),
+        ({"GITALY_ADDRESS": "unix:/var/opt/gitaly.socket"}, {"gitaly": "unix:///var/opt/gitaly.socket"}),
     ],
 )
 def test_each_form_is_one_dependency(environ: dict[str, str], found: dict[str, str]) -> None:
@@ -167,6 +181,12 @@ def test_what_is_left_out_says_why() -> None:
         ("OAUTH_REDIRECT_URI", "https://my.example/x", "tells by its name where the program itself is to be found"),
         ("VIRTUAL_HOST", "my.example", "tells by its name where the program itself is to be found"),
         ("DJANGO_ALLOWED_HOSTS", "my.example:80", "tells by its name where the program itself is to be found"),
+        ("GF_SERVER_ROOT_URL", "https://my.example", "tells by its name where the program itself is to be found"),
+        ("KC_HOSTNAME_URL", "https://my.example", "tells by its name where the program itself is to be found"),
+        ("FRONTEND_URL", "http://localhost:5173", "tells by its name where the program itself is to be found"),
+        ("AIRFLOW__API__BASE_URL", "http://localhost", "tells by its name where the program itself is to be found"),
+        ("NEXT_PUBLIC_API_URL", "http://localhost:4000", "is for a browser"),
+        ("STATSD_ADDR", "statsd:8125", "is for datagrams by its name, which no connection can be made for"),
         ("PIP_INDEX_URL", "https://pypi.example/simple", "is a setting of a package manager"),
         ("PHP_URL", "https://php.example/distributions/php-8.2.1.tar.xz", "names a file of the web"),
         ("PHP_ASC_URL", "https://php.example/php-8.2.1.tar.xz.asc?x=1", "names a file of the web"),
