@@ -15,6 +15,7 @@ _PLAIN_MARKS = {State.READY: "+", State.WAITING: ".", State.FAILED: "x", State.S
 _COLOURS = {State.READY: "32", State.WAITING: "33", State.FAILED: "31", State.SKIPPED: "2"}
 _CLEAR_BELOW = "\x1b[J"
 _NARROWEST = 20
+_WIDE = 60
 _NAME_WIDTH = 32
 
 
@@ -37,8 +38,8 @@ class Screen:
 
     def paint(self, reports: Sequence[Report], waited: float, timeout: float | None) -> None:
         """Show where everything stands, over what was shown before."""
-        columns, rows = self._size()
-        block = [_cut(line, columns - 1) for line in self._block(reports, waited, timeout, rows)]
+        columns, _ = self._size()
+        block = [_cut(line, columns - 1) for line in self._block(reports, waited, timeout)]
         painted = [
             self._coloured(line, report) for line, report in zip(block, [None, *self._order(reports)], strict=False)
         ]
@@ -49,14 +50,15 @@ class Screen:
         self._painted = [_cells(line) for line in block]
         self._lines.write(up + "".join(f"{line}\x1b[K\n" for line in painted) + _CLEAR_BELOW)
 
-    def _block(self, reports: Sequence[Report], waited: float, timeout: float | None, rows: int) -> list[str]:
+    def _block(self, reports: Sequence[Report], waited: float, timeout: float | None) -> list[str]:
+        columns, rows = self._size()
         ready = sum(report.state is State.READY for report in reports)
         left = "no deadline" if timeout is None else f"{shown(timeout - waited) if timeout > waited else '0s'} left"
         lines = [f"{ready} of {len(reports)} ready, waited {shown(waited)}, {left}"]
         width = min(max((_cells(_clean(report.name)) for report in reports), default=0), _NAME_WIDTH)
         fitting = max(rows - 3, 1)
         shown_ones = self._order(reports)[:fitting]
-        lines += [self._row(report, width) for report in shown_ones]
+        lines += [self._row(report, width, columns) for report in shown_ones]
         if len(shown_ones) < len(reports):
             lines.append(f"  and {len(reports) - len(shown_ones)} more")
         return lines
@@ -67,11 +69,13 @@ class Screen:
             return list(reports)
         return sorted(reports, key=lambda report: report.state is State.READY)
 
-    def _row(self, report: Report, width: int) -> str:
+    def _row(self, report: Report, width: int, columns: int) -> str:
         mark = (_MARKS if self._unicode else _PLAIN_MARKS)[report.state]
         name = _padded(_cut(_clean(report.name), width), width)
         attempts = f"{report.attempts} attempt{'' if report.attempts == 1 else 's'}"
-        return f"  {mark} {name}  {shown(report.waited):>6}  {attempts:>12}  {_clean(report.why)}"
+        # Why comes first: a narrow terminal has no room for more.
+        counted = f"  {attempts:>12}" if columns >= _WIDE else ""
+        return f"  {mark} {name}  {shown(report.waited):>6}{counted}  {_clean(report.why)}"
 
     def _coloured(self, line: str, report: Report | None) -> str:
         if not self._colours:

@@ -94,6 +94,13 @@ def test_the_view_shows_where_everything_stands() -> None:
     assert COLOUR.search(shown)
 
 
+def test_a_narrow_view_has_the_reason_rather_than_the_count() -> None:
+    """In 40 columns a reason has its place, and the number of attempts has none."""
+    with refusing() as port, terminal("--timeout=2s", f"db=tcp://127.0.0.1:{port}", columns=40) as tty:
+        last = frames(tty.read())[-1]
+    assert re.fullmatch(r"  … db +[\d.]+m?s  refused: 127.0.0.1.*", last[1]), last
+
+
 def test_no_colours_where_they_are_not_wanted() -> None:
     """NO_COLOR takes the colours away and leaves the view."""
     with refusing() as port, terminal("--timeout=2s", f"tcp://127.0.0.1:{port}", NO_COLOR="1") as tty:
