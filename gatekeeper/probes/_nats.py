@@ -27,14 +27,20 @@ class Login(NamedTuple):
     streams: tuple[str, ...]
     jetstream: bool
 
+    @property
+    def has_credentials(self) -> bool:
+        """Whether anything is shown to the server that tells who comes."""
+        return bool(self.user or self.password or self.token or self.creds)
 
-def outcome_of_error(line: bytes, dialog: Dialog, *, credentials: bool) -> Outcome:
-    """Return what an error of the server means; its text is not repeated."""
+
+def outcome_of_error(line: bytes, dialog: Dialog, *, login: Login | None = None) -> Outcome:
+    """Return what an error of the server means, to a login or before one; its text is not repeated."""
     text, where = line.lower(), dialog.where
     if any(each in text for each in _REFUSED):
-        if credentials:
+        if login:
+            why = "refuses the credentials" if login.has_credentials else "wants credentials, and is given none"
             # At once: further tries are errors in its log.
-            return failed(Reason.FORBIDDEN, f"{where} (it refuses the credentials)")._replace(certain=True)
+            return failed(Reason.FORBIDDEN, f"{where} (it {why})")._replace(certain=True)
         return ready(where, reason=Reason.READY_AUTH_REQUIRED)
     if _FULL in text:
         return waiting(Reason.UNWANTED_ANSWER, f"{where} (it has as many connections as it takes)")

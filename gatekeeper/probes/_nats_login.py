@@ -165,7 +165,7 @@ class _Session:
         except MissError as miss:
             return miss.outcome
         except errors.Error as error:
-            outcome = outcome_of_error(str(error).encode(), self._dialog, credentials=True)
+            outcome = outcome_of_error(str(error).encode(), self._dialog, login=login)
             if login.creds and outcome.reason is Reason.FORBIDDEN:
                 # The server may not have been told of the account yet, which an operator pushes to it once it runs.
                 return waiting(Reason.FORBIDDEN, outcome.detail, retry_after=_PAUSE)

@@ -149,6 +149,8 @@ class _Writer:
 def _code(error: RedisError) -> str:
     """Return the code of an error that the server has answered, ``ERR`` where the driver does not tell."""
     if isinstance(error, AuthenticationError):
+        if re.search("without any password configured|no password is set", str(error)):  # since version 6, and before
+            return "NOPASS"
         return "NOAUTH" if str(error).startswith("Authentication required") else "WRONGPASS"
     known = next((code for kind, code in _CODES if isinstance(error, kind)), None)
     return known or code_of(str(error).encode("utf-8", "replace")) or "ERR"

@@ -6,6 +6,10 @@ Its texts are translated and may hold what nobody should read: only codes count,
 from gatekeeper.model import Outcome, Reason, failed, waiting
 
 _MISSING = ("3D000", "3F000", "42P01", "42703", "42704", "42883")  # database, schema, table, column, object, function
+_REFUSED = {
+    "28P01": "user or password is refused",
+    "28000": "the login is refused by pg_hba.conf, which may want TLS, or for want of the role",
+}
 _NEVER = ("42601", "25006")  # a syntax error; a query that writes
 
 
@@ -30,7 +34,8 @@ def of_login(where: str, code: str, *, is_final: bool) -> Outcome:
     """Return what the end of a login means; ``is_final`` says that a refusal is one for good."""
     if code.startswith("28"):
         refused = failed if is_final else waiting
-        outcome = refused(Reason.FORBIDDEN, f"{where} (the login is refused: SQLSTATE {code})")
+        why = _REFUSED.get(code, "the login is refused")
+        outcome = refused(Reason.FORBIDDEN, f"{where} ({why}: SQLSTATE {code})")
         return outcome._replace(certain=is_final)  # at once: further tries may lock the account
     if code == "42501":  # CONNECT on the database, which may be granted yet
         return waiting(Reason.FORBIDDEN, f"{where} (no right to this database: SQLSTATE {code})")

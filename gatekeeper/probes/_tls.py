@@ -168,10 +168,11 @@ class TlsStream:
     async def handshake(self) -> None:
         """Agree on keys and verify the certificate; every failure is raised as `MissError`."""
         try:
-            with during(f"in the TLS handshake with {self.where}"):
+            with during(f"the TLS handshake with {self.where}"):
                 await self._until_done(self._tls.do_handshake)
         except EOFError:
-            raise MissError(waiting(Reason.CLOSED, f"{self.where} (in the TLS handshake)", cheap=True)) from None
+            why = "in the TLS handshake: perhaps it speaks none"
+            raise MissError(waiting(Reason.CLOSED, f"{self.where} ({why})", cheap=True)) from None
         except OSError as error:
             raise MissError(outcome_of(error, self.where)) from None
         self._greeted = True

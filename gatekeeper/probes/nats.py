@@ -92,7 +92,7 @@ class Nats(Account):
             await self.secure(dialog, name)
         greeting = await dialog.line()
         if greeting.startswith(b"-ERR"):
-            return outcome_of_error(greeting, dialog, credentials=False)
+            return outcome_of_error(greeting, dialog)
         info = _info(greeting)
         if info is None:
             return dialog.wrong()
@@ -151,7 +151,7 @@ async def _ping(dialog: Dialog) -> Outcome:
         if line == b"PONG":
             return ready(dialog.where)
         if line.startswith(b"-ERR"):
-            return outcome_of_error(line, dialog, credentials=False)
+            return outcome_of_error(line, dialog)
         if line == b"PING":
             await dialog.write(b"PONG\r\n")
         elif line != b"+OK" and not line.startswith(b"INFO "):

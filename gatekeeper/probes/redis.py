@@ -39,6 +39,13 @@ _UNWANTED = {
     "WRONGTYPE": "the key holds no text",
 }
 _LOCKED = ("NOAUTH", "NOPERM")
+_OF_LOGIN = ("WRONGPASS", "NOPASS")
+_NEVER = {
+    "WRONGPASS": "user or password is refused",
+    "NOPASS": "it has no password, and is given one",
+    "DENIED": "it is in protected mode: without a password it takes local clients only",
+    "NOAUTH": "it wants a password",
+}
 
 
 def _key(text: str) -> str:
@@ -174,13 +181,8 @@ async def _is_up(asked: Ask) -> bool:
 def _outcome(code: str, where: str) -> Outcome:
     if code in _NOT_YET:
         return waiting(Reason.STARTING, f"{where} ({_NOT_YET[code]})")
-    if code == "WRONGPASS":  # at once: each further try would stand in its log
-        return failed(Reason.FORBIDDEN, f"{where} (user or password is refused)")._replace(certain=True)
-    if code == "DENIED":
-        why = "it is in protected mode: without a password it takes local clients only"
-        return failed(Reason.FORBIDDEN, f"{where} ({why})")
-    if code == "NOAUTH":
-        return failed(Reason.FORBIDDEN, f"{where} (it wants a password)")
+    if code in _NEVER:  # of a login at once: each further try would stand in its log
+        return failed(Reason.FORBIDDEN, f"{where} ({_NEVER[code]})")._replace(certain=code in _OF_LOGIN)
     if code == "NOPERM":  # which may be granted yet
         return waiting(Reason.FORBIDDEN, f"{where} (the user may not do this)")
     return waiting(Reason.UNWANTED_ANSWER, f"{where} ({_UNWANTED.get(code, 'it answers with an error')})")

@@ -82,7 +82,7 @@ async def _stays(stream: TlsStream, seconds: float) -> None:
     # In TLS 1.3 a server looks at the client's certificate after the client's handshake is done, and says no then.
     limit = asyncio.timeout(seconds)
     try:
-        with during(f"in the TLS handshake with {stream.where}"):
+        with during(f"the TLS handshake with {stream.where}"):
             try:
                 async with limit:
                     said: bytes | None = await stream.read()

@@ -128,6 +128,10 @@ def test_a_token_is_what_stands_alone_before_the_host(tmp_path: Path) -> None:
         assert found(f"nats://{PASSWORD}@{server.where}") == READY
         assert found(f"nats://{server.where}", password_file=str(tmp_path / "token")) == READY
         assert found(f"nats://wrong@{server.where}") == FORBIDDEN
+        nobody = attempt(f"nats://{server.where}", stream="orders")
+        assert isinstance(nobody, Outcome)
+        assert (nobody.reason, nobody.certain) == (Reason.FORBIDDEN, True)
+        assert nobody.detail.endswith("(it wants credentials, and is given none)")
         told_nowhere(PASSWORD, f"nats://{PASSWORD}@{server.where}\nnats://{PASSWORD}@{server.where}/x", tmp_path)
 
 

@@ -336,6 +336,7 @@ class TestLogin:
         outcome = attempt(f"postgres://app:wrong@{at}")
         assert isinstance(outcome, Outcome)
         assert outcome.certain, "one more try may lock the account"
+        assert outcome.detail.endswith("(user or password is refused: SQLSTATE 28P01)")
         assert found(f"postgres://app:wrong@{at}", login="no") == UP
         file = tmp_path / "password"
         assert found(f"postgres://app@{at}", password_file=str(file)) == NOT_FOUND
@@ -617,6 +618,8 @@ def test_a_missing_driver_is_a_bad_declaration(monkeypatch: pytest.MonkeyPatch) 
         probe(f"postgres://u:{PASSWORD}@h")
     probe(f"postgres://u:{PASSWORD}@h", login="no")
     probe("postgres://u@h")
+    with pytest.raises(BadOptionsError, match=r"; without, leave out query, table$"):
+        probe(f"postgres://u:{PASSWORD}@h", query="SELECT 1", table="orders")
 
 
 @pytest.mark.parametrize(

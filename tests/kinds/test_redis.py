@@ -183,7 +183,10 @@ def test_a_login_is_made_with_what_is_given(locked: Server, tmp_path: Path) -> N
 
 def test_a_password_that_the_server_does_not_have_is_forbidden(plain: Server) -> None:
     """An application's own login would fail on it as well."""
-    assert told(f"redis://:{QUOTED}@127.0.0.1:{plain.port}") == ("failed", "forbidden")
+    outcome = attempt(f"redis://:{QUOTED}@127.0.0.1:{plain.port}")
+    assert isinstance(outcome, Outcome)
+    assert (outcome.state, outcome.reason, outcome.certain) == (State.FAILED, Reason.FORBIDDEN, True)
+    assert outcome.detail.endswith("(it has no password, and is given one)")
 
 
 def test_a_key_is_looked_for_with_a_login_and_without(locked: Server, plain: Server) -> None:
