@@ -120,7 +120,10 @@ def kind_page(kind: str) -> str:
     own = [["  " + name, f"{option.help} [{defaults[name]}]"] for name, option in options_of(maker).items()]
     common = [["  " + name, option.help] for name, option in COMMON.items()]
     shared = f"every kind takes:\n{_folded(common)}"
-    return f"{kind}: {_first_line(maker)}\n\n  {example(kind)}\n\n{kind} takes:\n{_folded(own)}\n{shared}"
+    driver = (
+        f"  logging in needs pip install 'gatekeeper-agent[{maker.EXTRA}]'\n\n" if getattr(maker, "EXTRA", "") else ""
+    )
+    return f"{kind}: {_first_line(maker)}\n\n  {example(kind)}\n\n{driver}{kind} takes:\n{_folded(own)}\n{shared}"
 
 
 def example(kind: str) -> str:

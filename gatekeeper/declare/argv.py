@@ -55,7 +55,8 @@ def parse_arguments(argv: Sequence[str], problems: list[Problem], environ: Mappi
         for number, text in enumerate(texts, 1)
         if _STRAY.fullmatch(text)
     )
-    if command is None and any(":" not in text and not _REFERENCE.match(text) for text in texts[1:]):
+    plain = [text for text in texts[1:] if ":" not in text and not _STRAY.fullmatch(text)]
+    if command is None and any(not _REFERENCE.match(text) for text in plain):
         problems.append(Problem("--", "is not there: write it before a command, if one was meant to follow"))
     parsed = [
         parse_line(text, f"argument {number}", problems, environ)

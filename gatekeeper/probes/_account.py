@@ -109,8 +109,9 @@ class Account(Server):
             wrong.append(("password_file", "is a second password: leave one out"))
         lacks = _lacking(cls.DRIVER, cls.EXTRA) if probe.logs_in and cls.DRIVER else None
         if lacks:
-            how = f"pip install 'gatekeeper-agent[{cls.EXTRA}]'; login=no looks whether it is up without"
-            wrong.append(("", f"logging in needs {lacks}: {how}"))
+            looks = [key for key in cls.LOOKS if key in options]
+            without = f"without, leave out {', '.join(looks)}" if looks else "login=no looks whether it is up without"
+            wrong.append(("", f"logging in needs {lacks}: pip install 'gatekeeper-agent[{cls.EXTRA}]'; {without}"))
         if wrong:
             raise BadOptionsError(*wrong)
         return probe  # type: ignore[no-any-return]

@@ -97,7 +97,7 @@ def build(
         try:
             fields[key] = known[key].read(texts)
         except BadValueError as error:
-            hidden = known[key].secret and not isinstance(error, SecretValueError)
+            hidden = known[key].secret and any(texts) and not isinstance(error, SecretValueError)
             wrong.append((key, "is not usable (its text is not shown)" if hidden else str(error)))
     if wrong or clashes:
         raise BadOptionsError(*wrong, *clashes)

@@ -34,6 +34,9 @@ def split_port(authority: str, example: str) -> tuple[str, int | None]:
             message = f"{quoted(authority)} is no IPv6 address in brackets: write [::1] or [::1]:5432"
             raise BadValueError(message)
         return bracketed[1], None if bracketed[2] is None else port_number(bracketed[2])
+    if re.fullmatch(r"[^,]+:[0-9]+,.*", authority):
+        message = "takes one server: write several as alternatives, with | between their whole targets"
+        raise BadValueError(message)
     if authority.count(":") > 1:
         message = f"{quoted(authority)} looks like an IPv6 address: write it in brackets, as in [::1]:5432"
         raise BadValueError(message)

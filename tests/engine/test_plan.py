@@ -109,6 +109,11 @@ ESCAPES = "\\r, \\n, \\t, \\0, \\\\ or \\xNN"
         ("tcp://db:http", "argument 1: 'http' is no port: write a number from 1 to 65535"),
         ("tcp://db", "argument 1: has no port: write tcp://HOST:PORT"),
         (
+            "http://etcd-0:2379,http://etcd-1:2379",
+            "argument 1: takes one server: write several as alternatives, with | between their whole targets",
+        ),
+        ("postgres://app@db query=", "argument 1: query: must not be empty"),
+        (
             "tcp://::1:5432",
             "argument 1: '::1:5432' looks like an IPv6 address: write it in brackets, as in [::1]:5432",
         ),
@@ -269,6 +274,9 @@ def test_a_dependency_may_be_a_variable_and_nothing_else() -> None:
     assert [str(problem) for problem in problems] == [
         "argument 2: is an option: write it into the argument of its dependency, as 'tcp://db:5432 timeout=3s'"
     ]
+    problems = []
+    parse_arguments(["postgres://db", "table=orders"], problems, environ)
+    assert len(problems) == 1, "a program may have been meant by a word, and is not by an option"
 
 
 @pytest.mark.parametrize("argv", [["-t2s"], ["-t", "2s"], ["-t=2s"], ["--timeout", "2s"], ["--timeout=2s"]])

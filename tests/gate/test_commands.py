@@ -67,6 +67,8 @@ def test_kinds_are_listed_and_explained() -> None:
         assert "attempt_timeout" in page
     for kind in ("https", "amqps", "rabbitmq", "grpcs", "mariadb"):
         assert f"={kind}://" in kind_page(kind)
+    assert "gatekeeper-agent[amqp]" in kind_page("amqps")
+    assert "gatekeeper-agent" not in kind_page("ssh") + kind_page("tcp")
     shown = run("kinds", "amqps")
     assert (shown.returncode, shown.stdout) == (0, kind_page("amqps"))
     assert run("kinds", "tpc").returncode == 2
