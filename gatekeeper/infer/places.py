@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from gatekeeper.probes._protocols import Spoken
+from gatekeeper.probes._protocols import Spoken, usual_at
 
 # A URL in a variable names a server, hardly ever a page of it that tells health: any answer but an error of the server.
 _ANY_ANSWER = ("status", "100-499")
@@ -71,6 +71,8 @@ def places(texts: list[str], speaks: Spoken | None, word: str = "", port: str = 
     # A list in which one port is for plain counts the servers of one machine, and says nothing of TLS.
     over_tls = kind != "tcp" and speaks is not None and all(_over_tls(speaks, *each) for each in found)
     notes = [f"{kind}, there being no kind for {word}"] if speaks and not speaks.kind and word else []
+    likely = {usual_at(port) for _, port in found} if not speaks else set()
+    notes += [f"tcp, as nothing but its port tells of {name}" for name in likely if name and len(likely) == 1]
     notes += [f"tcp, because {word} over TLS may be spoken there"] if over_tls else []
     notes += [f"the usual port {usual}"] if assumed else []
     kind = "tcp" if over_tls else kind

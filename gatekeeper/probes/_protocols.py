@@ -43,6 +43,7 @@ class Spoken(NamedTuple):
     upgrades: bool = False
 
 
+_FIRST_FREE = 1024
 _OF_MSK = (9094, 9096, 9098, 9194, 9196, 9198)
 
 
@@ -78,6 +79,11 @@ def _all() -> Iterator[Protocol]:
     yield Protocol("temporal", 7233)
     yield Protocol("ws", 80, "", "wss", 443)
     yield Protocol("http", 80, "", "https", 443)
+
+
+def usual_at(port: int) -> str | None:
+    """Return the kind whose own port this is, None where it is nobody's or one that every system may give away."""
+    return next((each.name for each in _all() if each.port == port >= _FIRST_FREE and each.name in KINDS), None)
 
 
 def spoken(scheme: str) -> Spoken | None:

@@ -162,6 +162,8 @@ def test_what_was_taken_for_it_is_said() -> None:
     """That a protocol is only reached, and that a port was not written, stands in the note."""
     assert read_value("db:1", "cassandra").note == "tcp, there being no kind for cassandra"
     assert read_value("db", "cassandra").note == "tcp, there being no kind for cassandra, the usual port 9042"
+    assert read_value("db:5432").note == "tcp, as nothing but its port tells of postgres"
+    assert read_value("a:5432,b:3306").note == read_value("tcp://a:5432").note == read_value("web:80").note == ""
     assert read_value("mystery://x:99").note == "tcp: mystery is no scheme that is known"
 
 
