@@ -82,7 +82,11 @@ class Database(Account):
         unset="verify-full with tls, ca, cert or server_name, else prefer",
     )
     table: tuple[str, ...] = option(
-        not_empty, "table or view that must be there, [SCHEMA.]NAME", default=(), many=True, commas=True
+        not_empty,
+        "table or view that must be there, [SCHEMA.]NAME, several with commas",
+        default=(),
+        many=True,
+        commas=True,
     )
     query: str | None = option(
         not_empty, "SQL that must give a value, which is not NULL, 0 or false, or is what expect says", secret=True

@@ -42,9 +42,11 @@ class Amqp(Account):
     LOOKS: ClassVar[tuple[str, ...]] = ("queue", "exchange")
     IN_ONE: ClassVar[bool] = True
 
-    queue: tuple[str, ...] = option(short_name, "queue that must exist; several are possible", default=(), many=True)
+    queue: tuple[str, ...] = option(
+        short_name, "queue that must exist; several by queue=A queue=B", default=(), many=True
+    )
     exchange: tuple[str, ...] = option(
-        short_name, "exchange that must exist; several are possible", default=(), many=True
+        short_name, "exchange that must exist; several by exchange=A exchange=B", default=(), many=True
     )
 
     @classmethod

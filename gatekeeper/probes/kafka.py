@@ -50,7 +50,7 @@ class KafkaCluster(Account):
     EXTRA: ClassVar[str] = "kafka"
 
     mechanism: str = option(one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), "how to log in (SASL)", default="PLAIN")
-    topic: tuple[str, ...] = option(topic_name, "topics that must be there", default=(), commas=True)
+    topic: tuple[str, ...] = option(topic_name, "topics that must be there, with commas", default=(), commas=True)
     partitions: int | None = option(whole(1, 1_000_000), "how many partitions each topic must have at least")
     brokers: int = option(whole(1, 10_000), "how many brokers the cluster must have at least", default=1)
     advertised: bool = option(flag, "ask each broker too, where it tells clients to go", default=False)

@@ -50,7 +50,7 @@ class Nats(Account):
     handshake_first: bool = option(flag, "speak TLS before the server greets, as it is configured", default=False)
     jetstream: bool | None = option(flag, "JetStream must answer", unset="no")
     stream: tuple[str, ...] = option(
-        stream_name, "stream of JetStream that must exist; several are possible", default=(), many=True
+        stream_name, "stream of JetStream that must exist; several by stream=A stream=B", default=(), many=True
     )
 
     @classmethod
