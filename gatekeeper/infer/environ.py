@@ -30,6 +30,7 @@ _SEVERAL = (
 _VALUE = re.compile(rf"(?P<stem>.+)[_.-]({'|'.join((*_ONE, *_SEVERAL))})", re.IGNORECASE)
 # What is a URL here may be any other word elsewhere: Airflow's and Celery's, and Go's DB_SOURCE.
 _MAY_BE_URL = re.compile(r"(?P<stem>.+)[_.-](CONN|CONNECTION_STRING|RESULT_BACKEND|SOURCE)", re.IGNORECASE)
+_LINKED = re.compile("https?|wss?|ssh|s?ftps?")  # what a source is fetched by
 # What is a host here has its port in a variable beside it, as Rails has SMTP_ADDRESS.
 _MAY_BE_HOST = re.compile(r"(?P<stem>.+)(?P<between>[_.-])(?P<host>ADDR|ADDRESS|SERVER|SEEDS)", re.IGNORECASE)
 _PORT = re.compile(r"(?P<stem>.+)(?P<between>[_.-])PORT", re.IGNORECASE)
@@ -123,7 +124,11 @@ def _looks_like_one(name: str, value: str) -> bool:
 
 def _stem(name: str, value: str) -> re.Match[str] | None:
     """Return the parts of a name whose value is a server, as it is written."""
-    return _VALUE.fullmatch(name) or (_MAY_BE_URL.fullmatch(name) if SCHEME.match(value.strip()) else None)
+    if found := _VALUE.fullmatch(name):
+        return found
+    url = SCHEME.fullmatch(value.strip())
+    scheme = url["scheme"].lower().removeprefix("db+").partition("+")[0] if url else ""
+    return _MAY_BE_URL.fullmatch(name) if spoken(scheme) and not _LINKED.fullmatch(scheme) else None
 
 
 def _values(

@@ -122,6 +122,7 @@ def problems_of(environ: Mapping[str, str], *patterns: str, needs: Sequence[str]
         ),
         ({"CELERY_RESULT_BACKEND": "db+postgresql://u:p@pg/x"}, {"celery": f"{PG}://pg:5432"}),
         ({"DB_SOURCE": "postgresql://u:p@pg/x", "DATA_SOURCE": "a:1"}, {"db": f"{PG}://pg:5432"}),
+        ({"IMAGE_SOURCE": "https://git.example/x", "THEME_SOURCE": "git://git.example/x"}, {}),
         ({"GITALY_ADDRESS": "unix:/var/opt/gitaly.socket"}, {"gitaly": "unix:///var/opt/gitaly.socket"}),
     ],
 )
