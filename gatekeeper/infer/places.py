@@ -102,6 +102,16 @@ def only_reached(named: Named, why: str, kinds: str = "https?") -> Named:
     return named if targets == named.targets else Named(targets, (), ", ".join(filter(None, (why, named.note))))
 
 
+def with_ports(hosts: list[str], ports: str) -> list[str]:
+    """Return ``HOST[:PORT]`` of hosts and of ports with commas, of which one is for all; raises `NothingNamedError`."""
+    each = ports.split(",")
+    each = each * len(hosts) if len(each) == 1 else each
+    if len(each) != len(hosts):
+        message = "has not as many ports as hosts"
+        raise NothingNamedError(message)
+    return [f"{host}:{port}" if port else host for host, port in zip(hosts, each, strict=True)]
+
+
 def is_place(text: str) -> bool:
     """Tell whether a text is ``HOST[:PORT]``, several with commas, and nothing else."""
     return all(found and _port_of(found) for found in map(_PLACE.fullmatch, text.split(",")))

@@ -7,7 +7,7 @@ taken, because a wrong guess would ask, and show, a piece of the password.
 import re
 from urllib.parse import unquote
 
-from gatekeeper.infer.places import Named, NothingNamedError, is_place, only_reached, places
+from gatekeeper.infer.places import Named, NothingNamedError, bracketed, is_place, only_reached, places, with_ports
 from gatekeeper.probes._protocols import Spoken, spoken
 
 SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9._-]*(\+[A-Za-z0-9+.-]+)?)://(?P<rest>.*)", re.DOTALL)
@@ -30,8 +30,9 @@ _OWN_TRUST = re.compile(
     r"|tlsCAFile=|tls(Insecure|AllowInvalid\w+)=true)",
     re.IGNORECASE,
 )
-_HOST_IN_QUERY = re.compile(r"[?&]host=([^&#@]*)(?=[&#]|$)")
-_SOCKET_OF_MYSQL = re.compile(r"[?&](?:unix_socket|socket|socketPath)=([^&#@]*)(?=[&#]|$)")
+_HOST_IN_QUERY = re.compile(r"host=([^@]*)")
+_PORT_IN_QUERY = re.compile(r"port=((?:[0-9,]|%2C)*)", re.IGNORECASE)
+_SOCKET_OF_MYSQL = re.compile(r"(?:unix_socket|socket|socketPath)=([^@]*)")
 _PROPERTY = re.compile(r"\w[\w.\[\]-]*=")
 
 
@@ -46,7 +47,8 @@ def of_url(scheme: str, rest: str, port: str = "") -> Named:
         raise NothingNamedError(message)
     if base == "unix" or driver in ("unix", "socket"):
         return socket_file(rest, escaped=driver == "unix")
-    servers = _servers(_authority(rest, scheme))
+    authority, tail = _authority(rest, scheme)
+    servers = _servers(authority)
     if driver == "srv":
         host = places([servers], Spoken("tcp", 1)).targets[0].removeprefix("tcp://").rpartition(":")[0]
         known = spoken(scheme)
@@ -56,11 +58,12 @@ def of_url(scheme: str, rest: str, port: str = "") -> Named:
     if base in ("tcp", "tcp4", "tcp6"):
         return places(servers.split(","), Spoken("tcp", None), "", port)
     speaks, word = _spoken(base, driver)
+    texts = servers.split(",")
     if speaks and speaks.protocol in _STARTS_PLAIN:
-        if files := _SOCKET_OF_MYSQL.findall(rest):
-            return socket_file(unquote(files[-1]))
-        servers = _hosts_in_query(rest) or servers
-    named = places(servers.split(","), speaks, word, port)
+        if files := _in_query(_SOCKET_OF_MYSQL, tail):
+            return socket_file(files[-1])
+        texts = _with_query(texts, tail)
+    named = places(texts, speaks, word, port)
     if over_tls := _only_reached_over_tls(speaks, rest):
         named = only_reached(named, f"tcp, because {base} over TLS {over_tls}", "[a-z+]+")
     return named if speaks else named._replace(note=f"tcp: {scheme} is no scheme that is known")
@@ -78,13 +81,21 @@ def _servers(authority: str) -> str:
     return ",".join(host for *_, host in each)
 
 
-def _hosts_in_query(rest: str) -> str:
-    """Return the hosts that stand in the query of a database's URL (libpq, 34.1.2), where they count more."""
-    hosts = ",".join(unquote(host) for host in _HOST_IN_QUERY.findall(rest) if host)
+def _in_query(pattern: re.Pattern[str], tail: str) -> list[str]:
+    """Return what ``KEY=VALUE`` of a query say, of those that a pattern knows, where they are not empty."""
+    pairs = tail.partition("#")[0].partition("?")[2].split("&")
+    return [unquote(found[1]) for found in map(pattern.fullmatch, pairs) if found and found[1]]
+
+
+def _with_query(servers: list[str], tail: str) -> list[str]:
+    """Return servers with the hosts and ports in the query of a database's URL (libpq, 34.1.2), which count more."""
+    hosts = ",".join(_in_query(_HOST_IN_QUERY, tail))
     if hosts.startswith(("/", "@")):
         message = "names no host: a socket file of this machine is meant"
         raise NothingNamedError(message)
-    return hosts
+    servers = [bracketed(host) for host in hosts.split(",")] if hosts else servers
+    ports = _in_query(_PORT_IN_QUERY, tail)
+    return with_ports([re.sub(r":[0-9]+$", "", each) for each in servers], ports[-1]) if ports else servers
 
 
 def socket_file(rest: str, *, escaped: bool = False) -> Named:
@@ -121,20 +132,26 @@ def _only_reached_over_tls(speaks: Spoken | None, rest: str) -> str:
     return "may be spoken there" if _ASKS_FOR_TLS.search(rest) else ""
 
 
-def _authority(rest: str, scheme: str) -> str:
-    """Return user, password and servers of what follows ``://``; raises `NothingNamedError` where it may be two."""
+def _authority(rest: str, scheme: str) -> tuple[str, str]:
+    """Return user, password and servers of what follows ``://``, and what is behind them.
+
+    Raises `NothingNamedError` where it may be two.
+    """
     head, query = _without_properties(rest, "[?;]" if scheme in _SEMICOLONS else "[?]")
     authority, path = _cut(head)
-    unsure = query.startswith("?") and "@" in query and head == authority and "@" not in authority
-    if query and (unsure or not is_place(authority.rpartition("@")[2])):  # the ? or ; may be one of a password
+    unsure = query.startswith("?") and "@" in query and head == authority
+    if (
+        query and authority and (unsure or not is_place(authority.rpartition("@")[2]))
+    ):  # the ? or ; may be one of a password
         head = rest
         authority, path = _cut(head)
     if "@" not in path:
-        return authority
+        return authority, rest[len(authority) :]
     if scheme in _WEB and re.fullmatch(r"[^@:]+\.[^@:]+", authority) and is_place(authority):
-        return authority  # https://example.com/@user, which is no user with a slash in its name
+        return authority, rest[len(authority) :]  # https://example.com/@user, which is no user with a slash in its name
     if head.count("@") == 1 and not is_place(authority):
-        return _cut(head.partition("@")[2])[0]
+        servers = _cut(head.partition("@")[2])[0]
+        return servers, rest.partition("@")[2][len(servers) :]
     message = "has an @ behind its host, or / ? # ; @ in its password: write them as %40 and %2F %3F %23 %3B"
     raise NothingNamedError(message)
 

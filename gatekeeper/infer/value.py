@@ -6,7 +6,7 @@ Pure: is given the value and a word for what may speak there. No message holds a
 import json
 import re
 
-from gatekeeper.infer.places import NO_ADDRESS, Named, NothingNamedError, bracketed, places
+from gatekeeper.infer.places import NO_ADDRESS, Named, NothingNamedError, bracketed, places, with_ports
 from gatekeeper.infer.url import NO_NETWORK, SCHEME, of_url, socket_file
 from gatekeeper.probes._protocols import spoken
 
@@ -60,7 +60,8 @@ def _url(text: str, port: str) -> Named | None:
     if text.startswith("unix:/") and not text.startswith("unix://"):  # as gRPC writes it
         return socket_file(text.removeprefix("unix:"))
     if SCHEME.match(text):
-        return _urls(re.split(r"[,;\s]+(?=[A-Za-z][A-Za-z0-9+._-]*://)", text), port)
+        # From the first of several separators on, and not tried anew from each: the time grows with the length alone.
+        return _urls(re.split(r"(?<![,;\s])[,;\s]++(?=[A-Za-z][A-Za-z0-9+._-]*://)", text), port)
     if re.match(r"(jdbc:)?[a-z0-9+]+:", text) and NO_NETWORK.fullmatch(_scheme_alone(text)):
         return of_url(_scheme_alone(text), "")
     return None
@@ -110,12 +111,5 @@ def _libpq(text: str) -> Named:
     if not hosts[0] or hosts[0].startswith(("/", "@")):
         message = "names no host: a socket file of this machine is meant"
         raise NothingNamedError(message)
-    ports = said.get("port", "").split(",")
-    ports = ports * len(hosts) if len(ports) == 1 else ports
-    if len(ports) != len(hosts):
-        message = "has not as many ports as hosts"
-        raise NothingNamedError(message)
-    written = [
-        f"{bracketed(host)}:{port}" if port else bracketed(host) for host, port in zip(hosts, ports, strict=True)
-    ]
+    written = with_ports([bracketed(host) for host in hosts], said.get("port", ""))
     return places(written, spoken("postgres"), "postgres", "")

@@ -30,6 +30,9 @@ PG, MY, RE, AM, KA, MO, NA = map(kind, ("postgres", "mysql", "redis", "amqp", "k
         ("postgres://u:p/a?s#s@db:5432/app", [f"{PG}://db:5432"]),
         ("postgres://a:1,b:2/app", [f"{PG}://a:1", f"{PG}://b:2"]),
         ("postgresql+psycopg://u:p@/app?host=a:1&host=b", [f"{PG}://a:1", f"{PG}://b:5432"]),
+        ("postgres://u:p@/app?host=db&port=5433", [f"{PG}://db:5433"]),
+        ("postgres:///app?host=a,::1&port=1%2C2&password=p@w", [f"{PG}://a:1", f"{PG}://[::1]:2"]),
+        ("postgres://db:1/app?port=2", [f"{PG}://db:2"]),
         ("mysql://u:p@localhost/app?x=1&socket=/run/db.sock", ["unix:///run/db.sock"]),
         ("mysql+pymysql://u:p@/app?unix_socket=%2Frun%2Fmysqld.sock", ["unix:///run/mysqld.sock"]),
         ("amqp://u:p@a,u:p@b:1/v", [f"{AM}://a:5672", f"{AM}://b:1"]),
@@ -290,7 +293,14 @@ def test_no_message_and_no_target_holds_a_secret() -> None:
 
 def test_a_long_value_that_is_nothing_is_seen_through_at_once() -> None:
     """No pattern takes time that grows with more than the length."""
-    for value in ("a=a" * 20000, "a" * 50000 + "!", "jdbc:" + "a:" * 20000, "a=" * 20000 + "'"):
+    for value in (
+        "x://" + " " * 100_000 + "!",
+        "kafka://" + "," * 100_000,
+        "a=a" * 20000,
+        "a" * 50000 + "!",
+        "jdbc:" + "a:" * 20000,
+        "a=" * 20000 + "'",
+    ):
         with pytest.raises(NothingNamedError):
             read_value(value)
 
@@ -313,6 +323,8 @@ CONNECTIONS = (
     "clickhouse+https://u:{0}@ch",
     "jdbc:postgresql://db/app?user=u&password={0}",
     "jdbc:postgresql://db/app?user=u&password={0}&ssl=true",
+    "postgres:///app?host=db&password={0}",
+    "mysql://db?password={0}",
     "jdbc:sqlserver://db:1433;user=u;password={0};encrypt=true",
     "jdbc:mysql://u:{0}@db/app",
     "jdbc:oracle:thin:u/{0}@db:1521:x",
@@ -328,6 +340,7 @@ PASSWORDS = (
     *(f"huntah{between}zwelve" for between in "/?#@:;,\\&=%'\" \t\n\x00\u00e9\udcff"),
     *("huntah/@zwelve", "huntah@/zwelve", "huntah?a=@zwelve", "huntah;b=1@zwelve", "huntah://zwelve"),
     *("huntah,redis://zwelve", "huntah)/zwelve", "huntah(zwelve", "huntah]zwelve", "huntah%40zwelve"),
+    *("huntah?host=zwelve&x", "huntah?socket=/zwelve&x", "huntah@zwelve?x=1"),
     *("huntah $(X) zwelve", "1/huntah@zwelve"),
 )
 
