@@ -12,6 +12,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _LABELS = re.compile(r"\?selector=[A-Za-z0-9=!,()<> %+_./-]+\Z")
+_OF_JAVA = re.compile(r"(?:jdbc|r2dbc):[a-z0-9:-]+(?=://)", re.IGNORECASE)
 _LONGEST = 10 * 365 * 86400.0
 _YES = ("true", "yes", "on", "1")
 _NO = ("false", "no", "off", "0")
@@ -164,6 +165,8 @@ def nearest(word: str, words: Iterable[str], *, cutoff: float = 0.6) -> str:
 def safe_target(url: str) -> str:
     """Return a target as it may be shown: on one line, without userinfo, query, fragment and arguments of a command."""
     kind, colon, rest = url.partition(":")
+    if java := _OF_JAVA.match(url):  # whose scheme has more words than one
+        kind, rest = java[0], url[java.end() + 1 :]
     if kind.lower() == "exec":
         command = rest.split()
         first = command[0].strip("'\"") if command else ""
@@ -186,6 +189,8 @@ def _without_secrets(rest: str) -> str:
     # A password with an unescaped / ? or # ends the authority too early: then everything up to the last @ is hidden.
     if not re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:[0-9]*)?", rest[cut + 1 : end]):
         cut = rest.rfind("@")
+        if re.search(r"\?\w[\w.-]*=", rest[: max(cut, 0)]):  # what follows may be the end of a value in a query
+            return "***"
     shown = f"***@{rest[cut + 1 :]}" if cut >= 0 else rest
     # URLs behind the first, with users of their own: nats://u:p@a,nats://u:p@b; amqp://u:p@a//;amqp://u:p@b; http://a/http://u:p@b
     # The scheme is bounded, and what follows the last @ left out, so that the time grows with the length alone.

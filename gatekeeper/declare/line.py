@@ -44,6 +44,8 @@ def parse_line(
     if not words:
         return None
     name, target = _name_and_target(words[0], place, problems)
+    if name is None and target != words[0]:  # before the = stood no name: it may be a driver's settings
+        return Declaration(None, (), _options(words[1:], place, problems, environ), place)
     targets = read_targets(target, place, problems, environ)
     return Declaration(name, targets, _options(words[1:], place, problems, environ), place)
 

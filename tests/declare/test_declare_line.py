@@ -180,6 +180,7 @@ def test_no_problem_shows_a_secret() -> None:
     environ = {"PW": "hunter2"}
     lines = [
         "postgres:hunter2@db:5432",
+        "db;Pwd=hunter2",
         "db=${PW}",
         "db=postgres://u:hunter2@db/|x hunter2!",
         "tcp://a:1 token=hunter2\x01",
@@ -203,6 +204,8 @@ def test_no_problem_shows_a_secret() -> None:
         ("kafka://SASL_SSL://u:p@a:1", "kafka://SASL_SSL://***@a:1"),
         ("kafka://SASL_SSL://a:1,SASL_SSL://u:p@b", "kafka://SASL_SSL://***@b"),
         ("amqp://u:p@a:1//;amqp://u:p@b:1//", "amqp://***@a:1//;amqp://***@b:1//"),
+        ("jdbc:mysql:aws://u:p@db/?x=1&password=p@w", "jdbc:mysql:aws://***@db/?***"),
+        ("redis://a:x,redis://b?password=p@w", "redis://***"),
         ("http://a/https://u:p@b/", "http://a/https://***@b/"),
         ("postgres://u:p/q@host", "postgres://***@host"),
         ("postgres://u@v:p?q@host/db", "postgres://***@host/db"),
