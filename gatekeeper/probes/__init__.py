@@ -73,20 +73,26 @@ _DIALECTS: Mapping[str, str] = {
     **dict.fromkeys(("mysql2", "mysql-connector", "mysqlgis", "trilogy"), "mysql"),
     "pyamqp": "amqp",
 }
-# Java's, in which wrappers stand before the database and its modes behind it.
-_JAVA = r"(?:jdbc|r2dbc):(?:[a-z0-9-]+:)*?(?P<name>postgresql|mysql|mariadb)(?::[a-z0-9-]+)*:(?P<rest>//.*)"
+_OF_JAVA = ("postgresql", "mysql", "mariadb")
 
 
 def as_kind(target: str) -> str:
     """Return a target under the name of its kind: it may have that of an application's driver for it."""
-    if "dbc:" in target and (java := re.fullmatch(_JAVA, target, re.DOTALL | re.IGNORECASE)):
-        return f"{java['name'].lower()}:{java['rest']}"
     scheme, colon, rest = target.partition(":")
+    if scheme.lower() in ("jdbc", "r2dbc"):
+        return _of_java(rest) or target
     dialect = _DIALECTS.get(scheme.lower().partition("+")[0])
     if not dialect or scheme.lower() in KINDS:
         return target
     others = re.sub(rf"([,;]\s*){re.escape(scheme)}://", rf"\1{dialect}://", rest)  # lists repeat it
     return f"{dialect}{colon}{others}"
+
+
+def _of_java(rest: str) -> str | None:
+    """Return the target in a URL of Java's, in which wrappers stand before the database and its modes behind it."""
+    words, slashes, place = rest.partition("://")
+    found = next((word for word in words.lower().split(":") if word in _OF_JAVA), None)
+    return f"{found}://{place}" if found and slashes and re.fullmatch("[A-Za-z0-9:-]+", words) else None
 
 
 def load(kind: str) -> Any:  # noqa: ANN401 - the class of a kind: what its `parse` returns is a model.Probe

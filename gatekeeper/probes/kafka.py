@@ -80,7 +80,7 @@ class KafkaCluster(Account):
 
         said = {each.upper() for each in re.findall(_PROTOCOL, target)}
         dsn = read_dsn(re.sub(_PROTOCOL, "", target), cls.PORTS, needs_host=needs_host)
-        if re.search(rf"{_PROTOCOL}[^,]*@", target):
+        if any(re.search(_PROTOCOL, f",{each.rpartition('@')[0]}") for each in target.split(",")):
             message = "has a user behind SSL:// or the like: write it in front, as in kafka://USER@SSL://HOST:PORT"
             raise BadValueError(message)
         if len(said) > 1:

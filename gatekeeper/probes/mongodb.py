@@ -36,8 +36,7 @@ _CLIENT: Mapping[str, Written] = {
     "os": {"type": "Linux"},
 }
 _FILES = {"tlsCAFile": "ca", "tlsCertificateKeyFile": "cert", "ssl_ca_certs": "ca", "ssl_certfile": "cert"}
-# In the place of a host, percent-encoded (Connection String, Host Information).
-_SOCKET_FILE = r"(?P<before>mongodb://(?:[^/?#]*@)?(?:[^@/?#]*,)?)(?P<path>%2F[^,/?#@]*\.sock)(?P<more>(?:,[^/?#@]*)?)(?P<rest>([/?#].*)?)"
+_SOCKET_FILE = r"(?i)%2F.*\.sock"  # in the place of a host, percent-encoded (Connection String, Host Information)
 _MECHANISMS = ("SCRAM-SHA-1", "SCRAM-SHA-256", "PLAIN", "MONGODB-X509")
 
 
@@ -88,14 +87,16 @@ class Mongodb(Account):
     @classmethod
     def dsn_of(cls, target: str, *, needs_host: bool) -> Dsn:
         """Return the parts of a target, whose host may be a socket file; raises `BadValueError`."""
-        found = re.fullmatch(_SOCKET_FILE, target, re.DOTALL | re.IGNORECASE)
-        if not found:
+        hosts = re.search(r"(?i)(?<=^mongodb://)[^/?#]*", target)
+        path = hosts[0].rpartition("@")[2] if hosts else ""
+        if not hosts or not any(re.fullmatch(_SOCKET_FILE, each) for each in path.split(",")):
             return read_dsn(target, cls.PORTS, needs_host=needs_host)
-        if found["more"] or "," in found["before"].rpartition("@")[2]:
+        if "," in path:
             message = "lists a socket file with other servers: declare each, with | between them"
             raise BadValueError(message)
-        dsn = read_dsn(found["before"] + found["rest"], cls.PORTS, needs_host=False)
-        return dsn._replace(query=(*dsn.query, ("unix", Secret(unescaped(found["path"])))))
+        without = target[: hosts.end() - len(path)] + target[hosts.end() :]
+        dsn = read_dsn(without, cls.PORTS, needs_host=False)
+        return dsn._replace(query=(*dsn.query, ("unix", Secret(unescaped(path)))))
 
     @classmethod
     def of_dsn(cls, dsn: Dsn) -> Mapping[str, Any]:
