@@ -15,8 +15,8 @@ _NO_PAIR = re.compile(r"(^|&)(?!\w[\w.-]*=)[^&]*@")  # which is the end of a pas
 _YES = ("true", "yes", "on", "1", "require", "required")
 # Bounded, so that the time for a long text grows with its length alone.
 _NEXT_URL = re.compile(r"([,;\s]\s{0,40})?[A-Za-z][A-Za-z0-9+._-]{0,40}://")
-# Nothing but a host or an address and digits: without an @, a user and a password stand where these should.
-_SHOWABLE = re.compile(r"[^:=;]*(:[0-9]*)?|[0-9A-Fa-f:.\[\]]*")
+# Nothing but a host or an address and digits: a user and a password, or the end of one, may stand where these should.
+_SHOWABLE = re.compile(r"[\w.-]*(:[0-9]*)?|[0-9A-Fa-f:.\[\]]*")
 
 
 class Place(NamedTuple):
@@ -57,8 +57,7 @@ def read_dsn(target: str, ports: Mapping[str, int], *, needs_host: bool = True) 
         if (other.scheme, other.path, other.query) != (first.scheme, first.path, first.query):
             message = "lists servers that differ in more than host and port: declare each, with | between them"
             raise BadValueError(message)
-        first = first._replace(places=first.places + other.places)
-    return first
+    return first._replace(places=tuple(place for url in (first, *others) for place in url.places))
 
 
 def _read(target: str, ports: Mapping[str, int], *, needs_host: bool) -> Dsn:
@@ -74,7 +73,11 @@ def _read(target: str, ports: Mapping[str, int], *, needs_host: bool) -> Dsn:
     user, at, hosts = _user_and_hosts(authority)
     path, _, query = tail.partition("#")[0].partition("?")
     # What was taken for host and port may be a part of the password.
-    if ("@" in tail and not at) or "@" in path + tail.partition("#")[2] or _NO_PAIR.search(query):
+    if (
+        ("@" in tail and (not at or tail.startswith("?")))
+        or "@" in path + tail.partition("#")[2]
+        or _NO_PAIR.search(query)
+    ):
         message = f"cannot be read: in user and password, write / ? # @ as %2F %3F %23 %40, as in {example}"
         raise BadValueError(message)
     places = tuple(_place(each, ports[scheme], example) for each in hosts.split(",")) if hosts or needs_host else ()

@@ -100,7 +100,7 @@ def absolute_path(url: str, example: str) -> str:
 def unescaped(path: str) -> str:
     """Return a path with ``%20`` and the like replaced; a percent sign is written ``%25``."""
     if re.search(r"%(?![0-9A-Fa-f]{2})", path):
-        message = f"{quoted(path)} has a % that begins no escape: write %25 for a percent sign"
+        message = "has a % that begins no escape: write %25 for a percent sign"  # unquoted: a password may stand there
         raise BadValueError(message)
     if re.search(r"%(?:[01][0-9A-Fa-f]|7[Ff])", path) or not _plain(path):
         message = "has a control character or half of a surrogate pair in its path"

@@ -155,8 +155,8 @@ class Redis(Account):
 
 def _with_account(dsn: Dsn, query: Mapping[str, str]) -> Dsn:
     """Return a target in whose query stood who logs in, where redis-py reads it unless it stands in front."""
-    password = Secret(query["password"]) if "password" in query else None
-    return dsn._replace(user=dsn.user or query.get("username"), password=dsn.password or password)
+    password = Secret(query["password"]) if query.get("password") else None  # to redis-py, empty is left out
+    return dsn._replace(user=dsn.user or query.get("username") or None, password=dsn.password or password)
 
 
 async def _standing(asked: Ask, dialog: Dialog) -> Outcome:
