@@ -106,7 +106,7 @@ ESCAPES = "\\r, \\n, \\t, \\0, \\\\ or \\xNN"
         ("tcp://db:5432 need=2", "argument 1: need: 2 are needed of 1: write at most that many"),
         ("tcp://db:0", "argument 1: '0' is no port: write a number from 1 to 65535"),
         ("tcp://db:65536", "argument 1: '65536' is no port: write a number from 1 to 65535"),
-        ("tcp://db:http", "argument 1: 'http' is no port: write a number from 1 to 65535"),
+        ("tcp://db:s3cret", "argument 1: has no number as its port (it is not shown): write a number from 1 to 65535"),
         ("tcp://db", "argument 1: has no port: write tcp://HOST:PORT"),
         (
             "http://etcd-0:2379,http://etcd-1:2379",
