@@ -140,9 +140,8 @@ def _authority(rest: str, scheme: str) -> tuple[str, str]:
     head, query = _without_properties(rest, "[?;]" if scheme in _SEMICOLONS else "[?]")
     authority, path = _cut(head)
     unsure = query.startswith("?") and "@" in query and head == authority
-    if (
-        query and authority and (unsure or not is_place(authority.rpartition("@")[2]))
-    ):  # the ? or ; may be one of a password
+    # Then the ? or ; may be one of a password; where nothing stands before it, there is none.
+    if query and authority and (unsure or not is_place(authority.rpartition("@")[2])):
         head = rest
         authority, path = _cut(head)
     if "@" not in path:

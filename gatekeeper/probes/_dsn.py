@@ -73,11 +73,8 @@ def _read(target: str, ports: Mapping[str, int], *, needs_host: bool) -> Dsn:
     user, at, hosts = _user_and_hosts(authority)
     path, _, query = tail.partition("#")[0].partition("?")
     # What was taken for host and port may be a part of the password.
-    if (
-        ("@" in tail and (not at or tail.startswith("?")))
-        or "@" in path + tail.partition("#")[2]
-        or _NO_PAIR.search(query)
-    ):
+    is_unsure = "@" in tail and (not at or tail.startswith("?"))
+    if is_unsure or "@" in path + tail.partition("#")[2] or _NO_PAIR.search(query):
         message = f"cannot be read: in user and password, write / ? # @ as %2F %3F %23 %40, as in {example}"
         raise BadValueError(message)
     places = tuple(_place(each, ports[scheme], example) for each in hosts.split(",")) if hosts or needs_host else ()

@@ -78,10 +78,9 @@ def port_number(text: str) -> int:
     """Return a port from 1 to 65535."""
     if re.fullmatch(r"[0-9]{1,6}", text) and 0 < int(text) <= _LAST_PORT:
         return int(text)
-    # Where an @ was forgotten a password stands there.
-    what = (
-        f"{quoted(text)} is no port" if re.fullmatch("[0-9]*", text) else "has no number as its port (it is not shown)"
-    )
+    what = f"{quoted(text)} is no port"
+    if not re.fullmatch("[0-9]*", text):  # where an @ was forgotten a password stands there
+        what = "has no number as its port (it is not shown)"
     message = f"{what}: write a number from 1 to {_LAST_PORT}"
     raise BadValueError(message)
 
