@@ -83,6 +83,11 @@ def _collected() -> Iterator[None]:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """Let what was set aside be collected as well, in pytest's own last collection."""
+    gc.unfreeze()
+
+
 @pytest.fixture
 def measured(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have coverage measure what the test starts, where it measures at all; not for what has little time to load."""

@@ -81,7 +81,7 @@ def _lacking(driver: str, extra: str) -> str | None:
 
 
 def _numbers(version: str) -> list[int]:
-    return [int(each) for each in re.findall(r"\d+", version)[:2]]
+    return [int(each) for each in [*re.findall(r"\d+", version), "0", "0"][:2]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
