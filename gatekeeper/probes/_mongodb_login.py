@@ -5,6 +5,8 @@ watch over the server included, has ended when this returns.
 """
 
 import asyncio
+import gc
+from traceback import clear_frames
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -38,6 +40,16 @@ class Login(NamedTuple):
 
 async def log_in(at: At, login: Login, database: str, collection: str | None) -> Outcome:
     """Log in at one server and, where a collection is given, see that it is there."""
+    try:
+        return await _logged_in(at, login, database, collection)
+    except asyncio.CancelledError as cancelled:
+        # A connection that the driver was making is closed after an error alone: it is in these frames, or in a circle.
+        clear_frames(cancelled.__traceback__)
+        gc.collect()
+        raise
+
+
+async def _logged_in(at: At, login: Login, database: str, collection: str | None) -> Outcome:
     # In plain the address that was asked; over TLS the name that its certificate is for, which the driver looks up.
     host = at.name.removesuffix(".") if login.tls else at.host
     if at.unix:
