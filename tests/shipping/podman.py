@@ -65,10 +65,12 @@ class Podman:
 
     def __exit__(self, *_: object) -> None:
         """Remove what was made; every process in the namespace ends with its first."""
-        self.clear()
-        os.kill(self._init, signal.SIGKILL)
-        self._holder.communicate(timeout=30)
-        shutil.rmtree(self.folder)
+        try:
+            self.clear()
+        finally:
+            os.kill(self._init, signal.SIGKILL)
+            self._holder.communicate(timeout=30)
+            shutil.rmtree(self.folder)
 
     def clear(self) -> None:
         """Remove every pod and every container, stopped first.
