@@ -9,6 +9,7 @@ import gc
 from traceback import clear_frames
 from typing import Any, NamedTuple
 from urllib.parse import quote
+from weakref import WeakSet
 
 import pymongo
 from pymongo import AsyncMongoClient
@@ -26,6 +27,8 @@ Client = AsyncMongoClient[dict[str, Any]]
 _GOODBYE = 0.2  # seconds: a server that takes longer will end the session by itself
 # Server error codes (mongo/base/error_codes.yml): Unauthorized, AuthenticationFailed, and what 3.x said of the latter.
 _MAY_NOT, _REFUSED = 13, (18, 11)
+_SOON = 5.0  # seconds that a connection may be left, and between collections: each takes some 0.05 s
+_due: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
 
 class Login(NamedTuple):
@@ -45,8 +48,21 @@ async def log_in(at: At, login: Login, database: str, collection: str | None) ->
     except asyncio.CancelledError as cancelled:
         # A connection that the driver was making is closed after an error alone: it is in these frames, or in a circle.
         clear_frames(cancelled.__traceback__)
-        gc.collect()
+        _collect_soon()
         raise
+
+
+def _collect_soon() -> None:
+    """Have what the driver has left collected, once for all logins that have ended by then: it holds the loop."""
+    loop = asyncio.get_running_loop()
+    if loop not in _due:
+        _due.add(loop)
+        loop.call_later(_SOON, _collect, loop)
+
+
+def _collect(loop: asyncio.AbstractEventLoop) -> None:
+    _due.discard(loop)
+    gc.collect()
 
 
 async def _logged_in(at: At, login: Login, database: str, collection: str | None) -> Outcome:

@@ -20,7 +20,7 @@ def with_socket_in_query(target: str) -> str:
     found = _HOST_IN_ESCAPES.fullmatch(target)
     if not found:
         return target
-    port, tail = re.fullmatch(r"(?::([0-9]*))?(.*)", found["rest"], re.DOTALL).groups()  # type: ignore[union-attr]
+    port, tail = re.fullmatch(r"(?::([0-9]*))?(.*)", found["rest"], re.DOTALL).groups()  # type: ignore[union-attr]  # any text matches
     path, _, query = tail.partition("?")
     more = f"host={found['host']}" + (f"&port={port}" if port else "")
     return f"{found['before']}{path}?{more}&{query}"

@@ -1,6 +1,7 @@
 """MongoDB: servers that answer as its documents have it and as pymongo takes them; the real one is in no package."""
 
 import asyncio
+import contextlib
 import gc
 import ssl
 import struct
@@ -202,8 +203,6 @@ def test_a_server_that_falls_silent_holds_nobody(silent: tuple[str, ...]) -> Non
         assert late in (f"logging in to 127.0.0.1:{port}", f"waiting for an answer of 127.0.0.1:{port}")
 
 
-# Cancelled while it connects, pymongo leaves its socket to be closed by the end of its life, which comes at once.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 # The driver closes a connection that it is making after an error alone. After a cancellation the collector does, at the
 # latest when the timer of the connection, which holds on to it, is over (20 s).
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
@@ -230,6 +229,40 @@ def test_a_cancelled_login_leaves_nothing_behind() -> None:
 
     with serving(MongoServer(STANDALONE | SESSIONS, users=USERS)) as port:
         asyncio.run(run(port))
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+def test_many_logins_that_end_at_once_are_collected_after_once() -> None:
+    """A collection holds the loop: one for each would hold the deadline and signals of all for seconds."""
+    import_module("pymongo")
+    collected = 0
+    once = asyncio.Event()
+
+    def count(phase: str, info: dict[str, int]) -> None:
+        nonlocal collected
+        if phase == "stop" and info["generation"] == 2:
+            collected += 1
+            once.set()
+
+    async def one(probe: Mongodb) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await probe.attempt()
+
+    async def run(port: int) -> None:
+        probe = Mongodb.parse(f"mongodb://app:pw-9c1e@127.0.0.1:{port}", {})
+        await asyncio.gather(*(one(probe) for _ in range(20)))
+        await asyncio.wait_for(once.wait(), PATIENCE)
+
+    gc.disable()
+    gc.callbacks.append(count)
+    try:
+        with serving(MongoServer(STANDALONE | SESSIONS, users=USERS, silent=("saslStart",))) as port:
+            asyncio.run(run(port))
+    finally:
+        gc.callbacks.remove(count)
+        gc.enable()
+    assert collected == 1
 
 
 def test_over_tls(tmp_path: Path) -> None:
