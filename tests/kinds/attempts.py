@@ -58,8 +58,8 @@ def found(target: str, **options: str | tuple[str, ...]) -> tuple[str, str]:
     return str(outcome.state), str(outcome.reason)
 
 
-def cancelled_at_every_turn(target: str, turns: int, **options: str | tuple[str, ...]) -> None:
-    """Cancel attempts after so many turns of the loop and fewer; see that nothing is left of any."""
+def cancelled_at_every_turn(target: str, turns: int, apart: float = 0.0, **options: str | tuple[str, ...]) -> None:
+    """Cancel attempts after so many turns of the loop and fewer, ``apart`` in seconds; see that nothing is left."""
 
     async def run() -> None:
         probe = probe_of(target, **options)
@@ -68,20 +68,21 @@ def cancelled_at_every_turn(target: str, turns: int, **options: str | tuple[str,
         for number in range(turns):
             task = asyncio.ensure_future(probe.attempt())
             for _ in range(number):
-                await asyncio.sleep(0)
+                await asyncio.sleep(apart)
             task.cancel()
             began = time.monotonic()
             await asyncio.wait([task])
             assert time.monotonic() - began < PROMPTLY
+            assert task.cancelled() or isinstance(task.result(), Outcome)
             assert len(asyncio.all_tasks()) == 1
-        assert left_over(before) == set()
+            assert left_over(before) == set()
 
     asyncio.run(run())
 
 
 async def _for_a_while(probe: Probe) -> None:
     try:
-        async with asyncio.timeout(0.3):
+        async with asyncio.timeout(1.0):
             await probe.attempt()
     except TimeoutError:
         pass

@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
 
 import certificates
 import pytest
-from attempts import attempt
+from attempts import attempt, cancelled_at_every_turn
 from badness import descriptors, left_over, saying, serving
 from mariadb import PASSWORD, Cluster, Running, made
 from realservers import PATIENCE, free_port, paused, until
@@ -293,7 +292,7 @@ class TestLogin:
         """However far the driver has come: no socket, no task, no thread, no session once its query has ended."""
         target = f"mysql://app:{PASSWORD}@127.0.0.1:{server.port}/app?ssl-mode={mode}"
         before = threading.active_count()
-        cancelled(probe(target, query="SELECT sleep(0.2)"))
+        cancelled_at_every_turn(target, 60, 0.001, query="SELECT sleep(0.2)")
         until(lambda: threading.active_count() <= before, "the threads to end")
         server.comes_to_rest()
 
@@ -316,27 +315,6 @@ class TestLogin:
 
         asyncio.run(run())
         server.comes_to_rest()
-
-
-def cancelled(tried: Any, rounds: int = 60) -> None:
-    """Cancel attempts, each a little later than the one before, and see that nothing of them is left."""
-
-    async def run() -> None:
-        await tried.attempt()  # loads what is needed
-        before = descriptors()
-        for turns in range(rounds):
-            task = asyncio.ensure_future(tried.attempt())
-            for _ in range(turns):
-                await asyncio.sleep(0.001)
-            task.cancel()
-            began = time.monotonic()
-            await asyncio.wait([task])
-            assert time.monotonic() - began < PATIENCE / 10
-            assert task.cancelled() or isinstance(task.result(), Outcome)
-            assert len(asyncio.all_tasks()) == 1
-            assert left_over(before) == set()
-
-    asyncio.run(run())
 
 
 # Run where our address is not the loopback's, which is never blocked, and has a name, without which nothing is counted.

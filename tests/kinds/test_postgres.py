@@ -14,12 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import certificates
 import pytest
-from attempts import attempt
-from badness import descriptors, left_over, saying, serving
+from attempts import attempt, cancelled_at_every_turn
+from badness import descriptors, saying, serving
 from postgresql import PASSWORD, Cluster, Running, made
 from realservers import PATIENCE, accepts, free_port, paused, started, until
 from stopping import goes_for_good
@@ -420,7 +419,7 @@ class TestLogin:
     def test_a_cancellation_at_any_await_leaves_nothing_behind(self, server: Running, mode: str) -> None:
         """However far the driver has come: no socket, no task, no session."""
         target = f"postgres://app:{PASSWORD}@127.0.0.1:{server.port}/app?sslmode={mode}"
-        cancelled(probe(target, query="SELECT 1 FROM pg_sleep(1000)"))
+        cancelled_at_every_turn(target, 60, 0.001, query="SELECT 1 FROM pg_sleep(1000)")
         server.comes_to_rest()
 
     def test_a_paused_server_holds_no_attempt(self, cluster: Cluster, pair: tuple[str, dict[str, str]]) -> None:
@@ -488,34 +487,6 @@ def test_who_wants_tls_is_asked_over_tls(cluster: Cluster, pair: tuple[str, dict
         refused = (State.WAITING, Reason.UNWANTED_ANSWER)
         assert found(f"postgres://{at}/app?sslmode=disable", login="no") == refused
         assert found(f"postgres://{at}/app", login="no", ca=pair[0]) == TLS_FAILED  # it is not for that address
-
-
-def cancelled(tried: Any, rounds: int = 60) -> None:
-    """Cancel attempts, each a turn of the loop later than the one before, and see that nothing of them is left."""
-
-    async def run() -> None:
-        await asyncio.wait([asyncio.ensure_future(bounded())])
-        before = descriptors()
-        for turns in range(rounds):
-            task = asyncio.ensure_future(tried.attempt())
-            for _ in range(turns):
-                await asyncio.sleep(0.001)
-            task.cancel()
-            began = time.monotonic()
-            await asyncio.wait([task])
-            assert time.monotonic() - began < PATIENCE / 10
-            assert task.cancelled() or isinstance(task.result(), Outcome)
-            assert len(asyncio.all_tasks()) == 1
-            assert left_over(before) == set()
-
-    async def bounded() -> None:  # loads what is needed
-        try:
-            async with asyncio.timeout(1.0):
-                await tried.attempt()
-        except TimeoutError:
-            return
-
-    asyncio.run(run())
 
 
 OTHERS = [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"-ERR unknown command\r\n", b"ERROR\r\n"]
